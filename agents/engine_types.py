@@ -3,6 +3,7 @@
 This module imports neither CrewAI nor Django's models, so a web process can import it cheaply.
 """
 
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Final, Literal
 from uuid import UUID
@@ -96,7 +97,8 @@ class PersonaSpec:
 class Turn:
     """One message of the room, as part of the prompt; `own` if this persona wrote the message.
 
-    `message` is the id of the message, so that a record of the prompt can name it.
+    `message` is the id of the message or of the steering line, so that a record of the prompt can
+    name it.
     """
 
     author: str
@@ -162,6 +164,9 @@ class Limits:
     call_seconds: float = 30
 
 
+MAX_LABEL_LENGTH: Final = 90
+"""A name and a handle of 40 characters each; see `accounts.names.tell_apart`."""
+
 MAX_TOKEN_COUNT: Final = 2**31 - 1
 """Larger counts are stored as this value: the database column is a signed 32-bit integer, and a
 provider can send any number."""
@@ -179,6 +184,17 @@ class Usage:
             min(self.input_tokens + other.input_tokens, MAX_TOKEN_COUNT),
             min(self.output_tokens + other.output_tokens, MAX_TOKEN_COUNT),
         )
+
+
+def speaker_line(kind: Literal["user", "persona"], label: str) -> str:
+    """Return the line that names a speaker: it stands before the words of the speaker."""
+    return f"[{'person' if kind == 'user' else 'persona'} {plain_label(label)}]"
+
+
+def plain_label(name: str) -> str:
+    """Return the name without line breaks and brackets, so that it cannot forge a turn's header."""
+    plain = (" " if unicodedata.category(c)[0] in "CZ" or c in "[]" else c for c in name)
+    return " ".join("".join(plain).split())[:MAX_LABEL_LENGTH] or "somebody"
 
 
 def batch_seconds(sent: int) -> float:

@@ -36,6 +36,7 @@ __all__ = [
     "matching_personas",
     "personas_visible_to",
     "rights_in",
+    "rights_on",
     "usable_by",
 ]
 
@@ -170,6 +171,15 @@ def rights_in(user: User, persona: Persona) -> frozenset[str]:
     """Return the rights of the user on the persona; empty for a stranger."""
     rows = _granted(user).filter(content_object=persona).select_related("permission")
     return frozenset(row.permission.codename for row in rows)
+
+
+def rights_on(user: User, personas: QuerySet[Persona]) -> dict[UUID, set[str]]:
+    """Return the rights of the user on those of `personas` on which they have any; one query."""
+    rows = _granted(user).filter(content_object__in=personas.order_by().values("pk"))
+    rights: dict[UUID, set[str]] = {}
+    for persona, right in rows.values_list("content_object", "permission__codename"):
+        rights.setdefault(persona, set()).add(right)
+    return rights
 
 
 def _granted(user: User | Parameter) -> QuerySet[PersonaGrant]:

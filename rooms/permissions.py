@@ -20,6 +20,7 @@ from accounts.models import Team, User
 from accounts.permissions import JOIN_ROOM, access_team_of
 from accounts.roles import ROOM_ROLES, set_permissions
 from accounts.scopes import check_in_scope
+from agents.permissions import EDIT, access_persona
 from rooms.models import Message, Privacy, Room, RoomPermission, Round, Run, ToolCall
 
 VIEW: Final = "view"
@@ -195,6 +196,19 @@ def access_round(user: User, round_id: UUID, permission: str) -> Round:
     if round_ is None:
         raise NotFound
     return round_
+
+
+def access_prompt(user: User, run_id: UUID) -> Run:
+    """Return the run if `user` is in its room and may edit its persona; two queries.
+
+    Raises NotFound for strangers, and Forbidden for other members.
+    """
+    run = access_run(user, run_id, VIEW)
+    try:
+        run.persona = access_persona(user, run.persona_id, EDIT)
+    except NotFound:  # the user has no right on it, or it was deleted
+        raise Forbidden(team_id=run.team_id) from None
+    return run
 
 
 def access_open_room(user: User, room_id: UUID) -> Team:

@@ -9,15 +9,21 @@ The first sentences are an exact copy of the prompt of CrewAI's Agent, with all 
 pass. CrewAI fills in field by field, so it would also substitute `{role}` inside a goal.
 """
 
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NotRequired, TypedDict
 from uuid import UUID
 
-from agents.engine_types import PersonaSpec, Present, Summary, Surroundings, Turn
+from agents.engine_types import (
+    PersonaSpec,
+    Present,
+    Summary,
+    Surroundings,
+    Turn,
+    plain_label,
+    speaker_line,
+)
 
-MAX_NAME_LENGTH: Final = 90  # a name and a handle of 40 characters each, see `tell_apart`
 MAX_LINE_LENGTH: Final = 300
 ROOM: Final = """\
 You are called %(name)s (@%(handle)s) here, in a chat room that several people and personas share.
@@ -105,12 +111,14 @@ def sections(
 
 def said_by(kind: Literal["user", "persona"], author: str, text: str) -> Message:
     """Return the message of another speaker, behind the line that names the speaker."""
-    return Message(role="user", content=f"{_speaker(kind, author)}\n{_replace_surrogates(text)}")
+    return Message(
+        role="user", content=f"{speaker_line(kind, author)}\n{_replace_surrogates(text)}"
+    )
 
 
 def system_prompt(spec: PersonaSpec) -> str:
     """Return the system message: the persona, the rules of the room, the instructions."""
-    room = ROOM % {"name": _label(spec.name), "handle": _label(spec.handle)}
+    room = ROOM % {"name": plain_label(spec.name), "handle": plain_label(spec.handle)}
     sections = [agent_prompt(spec), room, TOOLS if spec.tools else "", spec.instructions]
     return _replace_surrogates("\n\n".join(section for section in sections if section))
 
@@ -128,12 +136,12 @@ def _turns(turns: Iterable[Turn]) -> Iterator[Section]:
         if turn.own:
             yield Section("turn", "assistant", (said,))
         else:
-            yield Section("turn", "user", (f"{_speaker(turn.kind, turn.author)}\n", said))
+            yield Section("turn", "user", (f"{speaker_line(turn.kind, turn.author)}\n", said))
 
 
 def _facts(room: Surroundings) -> Section:
     """Return one line for each fact. No text of people can begin a line."""
-    people = [_speaker("user", each.label) for each in room.present if each.kind == "user"]
+    people = [speaker_line("user", each.label) for each in room.present if each.kind == "user"]
     others = " and others" if room.has_others else ""
     lines = [f"Room: {_line(room.name)}" if room.name else "A direct conversation."]
     if room.topic:
@@ -144,18 +152,18 @@ def _facts(room: Surroundings) -> Section:
         lines.append(f"People here: {', '.join(people)}{others}")
     lines += [_persona(each) for each in room.present if each.kind == "persona"]
     if room.asker:
-        lines.append(f"Asked by: {_speaker('user', room.asker)}")
+        lines.append(f"Asked by: {speaker_line('user', room.asker)}")
     pieces: list[str | Quote] = [HEADER + "\n".join(lines)]
     for pin in room.pinned:
-        pieces += [f"\nPinned: {_speaker(pin.kind, pin.author)} ", _quote("pin", pin)]
+        pieces += [f"\nPinned: {speaker_line(pin.kind, pin.author)} ", _quote("pin", pin)]
     return Section("room", "user", tuple(pieces))
 
 
 def _persona(present: Present) -> str:
     if present.own:
-        return f"You: {_speaker('persona', present.label)}"
-    role = f", {_line(present.role)}" if present.role else ""
-    return f"Persona here: {_speaker('persona', present.label)}{role}"
+        return f"You: {speaker_line('persona', present.label)}"
+    role = f", {plain_label(present.role)}" if present.role else ""
+    return f"Persona here: {speaker_line('persona', present.label)}{role}"
 
 
 def _summary(summary: Summary) -> Section:
@@ -167,16 +175,6 @@ def _quote(of: Literal["message", "pin"], turn: Turn) -> str | Quote:
     text = _replace_surrogates(turn.text)
     text = _line(text) if of == "pin" else text
     return text if turn.message is None else Quote(of, turn.message, text)
-
-
-def _speaker(kind: Literal["user", "persona"], label: str) -> str:
-    return f"[{'person' if kind == 'user' else 'persona'} {_label(label)}]"
-
-
-def _label(name: str) -> str:
-    """Return the name without line breaks and brackets, so that it cannot forge a turn's header."""
-    plain = (" " if unicodedata.category(c)[0] in "CZ" or c in "[]" else c for c in name)
-    return " ".join("".join(plain).split())[:MAX_NAME_LENGTH] or "somebody"
 
 
 def _line(text: str) -> str:

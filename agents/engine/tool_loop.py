@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from accounts.ids import new_id
-from agents.engine import prompt, tool_arguments, tool_results
+from agents.engine import prompt, tool_arguments
 from agents.engine.prompt import Message
 from agents.engine.toolbox import CallerFailed, Toolbox
 from agents.engine_types import (
@@ -25,6 +25,7 @@ from agents.engine_types import (
     Usage,
 )
 from agents.tool_types import MAX_EXTRA, Acting, CallRequest, PastCall, ToolResult
+from agents.tools import results as tool_results
 
 R = TypeVar("R")
 MAX_ID: Final = 64
@@ -216,11 +217,7 @@ class ToolLoop:
             return await self._execute(call.request)
         if call.state in LATER:
             return None
-        if call.state == "denied":
-            return tool_results.denied(call.result)
-        if call.state == "unknown":
-            return tool_results.UNKNOWN
-        return call.result or ToolResult(call.request.problem, failed=True)
+        return tool_results.of_call(call)
 
     async def _execute(self, call: CallRequest) -> ToolResult | None:
         if not await _of_caller(self._journal.begin(call.id)):

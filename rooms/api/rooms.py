@@ -73,6 +73,7 @@ class RoomUpdate(Body, frozen=True):
     mode: ModeName | UnsetType = UNSET
     lead: UUID | UnsetType | None = UNSET
     other_decides: bool | UnsetType = UNSET
+    summarizes: bool | UnsetType = UNSET
     default_persona: UUID | UnsetType | None = UNSET
     archived: bool | UnsetType = UNSET
 

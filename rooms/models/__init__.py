@@ -9,6 +9,7 @@ from rooms.models.messages import (
     ThreadFollower,
     Vote,
 )
+from rooms.models.prompts import RoomSummary, RunPrompt, SummaryState
 from rooms.models.questions import Question, QuestionAnswer, QuestionState
 from rooms.models.rooms import (
     MAX_PERSONA_TURNS,
@@ -66,13 +67,16 @@ __all__ = [
     "RoomPersona",
     "RoomQuerySet",
     "RoomRole",
+    "RoomSummary",
     "Round",
     "RoundState",
     "Run",
+    "RunPrompt",
     "RunQuerySet",
     "RunState",
     "Steer",
     "SteerState",
+    "SummaryState",
     "TeamQuota",
     "ThreadFollower",
     "ToolCall",

@@ -137,6 +137,10 @@ class Room(models.Model):
         db_default=0,
         validators=[MaxValueValidator(MAX_PERSONA_TURNS)],
     )
+    # See RoomSummary.
+    summarizes = models.BooleanField(
+        _("keep a summary of earlier messages for personas"), default=True, db_default=True
+    )
     # Ids, as strings: the room's events and lists contain them, and no query reads the bindings.
     muted_personas = models.JSONField(default=list, db_default=[], editable=False)
     personas = models.ManyToManyField(Persona, through="RoomPersona", related_name="rooms")

@@ -139,6 +139,7 @@ class RoomSettingsForm(RoomForm):
             "persona_turns",
             "answers_in",
             "other_decides",
+            "summarizes",
         )
         labels: ClassVar = {
             **RoomForm.Meta.labels,
@@ -150,6 +151,7 @@ class RoomSettingsForm(RoomForm):
             "other_decides": _("Not your own request"),
             "persona_turns": _("Answers between personas"),
             "answers_in": _("Where personas answer"),
+            "summarizes": _("Summarize earlier messages"),
         }
         help_texts: ClassVar = {
             **RoomForm.Meta.help_texts,
@@ -162,6 +164,10 @@ class RoomSettingsForm(RoomForm):
             ),
             "persona_turns": _(
                 "How many answers personas may ask of each other after one message, from 0 to 10."
+            ),
+            "summarizes": _(
+                "What is too old for a persona to read is summarized by the model of a persona of "
+                "this room. All members can read the summary."
             ),
         }
         widgets: ClassVar[dict[str, Any]] = {

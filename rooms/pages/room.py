@@ -10,6 +10,7 @@ from django.utils import timezone
 from accounts.fields import format_timestamp
 from accounts.models import User
 from accounts.names import LOOK_ALIKES
+from agents.permissions import EDIT, USE, rights_on
 from rooms import queries
 from rooms.models import Message, Room
 from rooms.own_threads import unread_mentions, unread_replies
@@ -26,7 +27,6 @@ from rooms.permissions import MANAGE, POST, permissions_in
 from rooms.protocol.failures import failure_sentences
 from rooms.protocol.payloads import MessageBody, RoomState, RunBody
 from rooms.runs.leases import MAX_ATTEMPTS
-from rooms.runs.responders import usable_in
 
 NEWEST: Final = 24
 """The messages of a room's page, which fill a screen. A reader with more unread messages gets up to
@@ -68,8 +68,8 @@ def room_context(
         newest=queries.PAGE if is_part else _length(row),
     )
     ended = ended_runs(state.messages)
-    usable = usable_in(room, user) if state.personas else set()
-    unusable = [persona.id for persona in state.personas if persona.id not in usable]
+    rights = rights_on(user, room.personas.all()) if state.personas else {}
+    unusable = [each.id for each in state.personas if USE not in rights.get(each.id, ())]
     roots = [message.id for message in state.messages if message.replies]
     unread = unread_replies(user, roots)
     beside = thread and thread_context(user, room, state, thread, in_thread, unusable=unusable)
@@ -104,6 +104,7 @@ def room_context(
         "panel": panel_context(room, state),
         "waiting": waiting_rows(user, state),
         **TEMPLATES,
+        "editable": [persona for persona, held in rights.items() if EDIT in held],
         "placeholder_id": UUID(int=0),  # scripts replace it in the addresses of cards
         "answering": answering_line(state, unusable),
         "has_persona": has_answering_persona(state),

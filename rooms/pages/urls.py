@@ -11,6 +11,7 @@ from rooms.pages.views import (
     history,
     home,
     invitations,
+    prompts,
     settings,
     threads,
     votes,
@@ -109,6 +110,8 @@ urlpatterns = [
     path("questions/<uuid:question_id>/answer/", decisions.answer, name="answer_question"),
     path("rounds/<uuid:round_id>/cancel/", decisions.cancel_round, name="cancel_round"),
     path("rounds/<uuid:round_id>/skip/", decisions.skip_step, name="skip_step"),
+    path("rooms/<uuid:room_id>/summary/", prompts.summary, name="summary"),
+    path("runs/<uuid:run_id>/", prompts.run, name="run"),
     path("runs/<uuid:run_id>/cancel/", conversation.cancel, name="cancel"),
     path("runs/<uuid:run_id>/retry/", conversation.retry, name="retry"),
 ]

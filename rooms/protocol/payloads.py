@@ -339,6 +339,8 @@ class RoomBody(Struct, frozen=True, kw_only=True):
     """The persona that leads in the mode `led`."""
     other_decides: bool = False
     """True if the asker of a run does not decide on its calls."""
+    summarizes: bool = True
+    """True if a summary of the messages that are too old for personas is kept."""
     member_count: int | UnsetType = UNSET
 
 

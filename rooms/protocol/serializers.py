@@ -68,6 +68,7 @@ def room_body(room: Room, member_count: int | UnsetType = UNSET) -> RoomBody:
         mode=room.mode,
         lead=room.lead_id,
         other_decides=room.other_decides,
+        summarizes=room.summarizes,
         member_count=member_count,
     )
 

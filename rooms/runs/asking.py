@@ -18,6 +18,7 @@ from rooms.runs import lifecycle
 from rooms.runs.claims import Claim
 from rooms.runs.crews import led
 from rooms.runs.lifecycle import Job
+from rooms.runs.prompts.upkeep import upkeep
 from rooms.runs.steps.ask_people import ask_people
 from rooms.runs.steps.journal import RunJournal
 from rooms.runs.steps.room_tools import room_functions
@@ -43,6 +44,7 @@ async def start_and_ask(owner: str, claims: Sequence[Claim]) -> list[tuple[Job, 
     except BaseException:
         await asyncio.gather(*(parts.aclose() for parts in asked.values()))
         raise
+    upkeep.note(jobs)
     return [(job, asked[job.run]) for job in jobs]
 
 
@@ -64,7 +66,9 @@ class Parts:
             **room_functions(job),
         }
         acting = Acting(journal=RunJournal(job), past=job.past, functions=functions)
-        self._parts = engine.answer(job.spec, job.turns, limits=limits, acting=acting)
+        self._parts = engine.answer(
+            job.spec, job.turns, limits=limits, room=job.surroundings, acting=acting
+        )
         self._is_read = False
         self._closing: asyncio.Task[None] | None = None
         with (

@@ -6,6 +6,7 @@ if it has lost the run, `leases.LeaseLost` is raised. Locks are taken in one ord
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cache
 from typing import Any, Final
 from uuid import UUID
@@ -17,14 +18,23 @@ from django.urls import reverse
 from django.utils import timezone, translation
 
 from accounts.database.prepared_queries import PreparedUpdate, insert
-from agents.engine_types import AnswerFailed, PersonaSpec, Turn, Usage
+from agents.engine_types import AnswerFailed, PersonaSpec, Surroundings, Turn, Usage
 from agents.services import build_spec
 from agents.tool_types import PastRequest
 from rooms import replies
 from rooms.event_log import record
 from rooms.fanout import unread
 from rooms.markup import parse
-from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState, Steer
+from rooms.models import (
+    AuthorKind,
+    Message,
+    MessageStatus,
+    Room,
+    RoomSummary,
+    Run,
+    RunState,
+    Steer,
+)
 from rooms.protocol.events import (
     DurableEvent,
     MessageCreated,
@@ -34,8 +44,9 @@ from rooms.protocol.events import (
 from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import chains, context, leases, queue
 from rooms.runs.claims import Claim
+from rooms.runs.context import RoomReading
 from rooms.runs.crews import led, trees
-from rooms.runs.crews.rights import unauthorized
+from rooms.runs.crews.rights import BoundPersona, bound_personas, unauthorized
 from rooms.runs.crews.trees import NOTHING_SPENT, Spent
 from rooms.runs.delta_store import delta_store
 from rooms.runs.ending import Completed, Reason, end_runs
@@ -53,7 +64,8 @@ class Job:
     `message` is the answer; `base` is the room's seq after `run.started`. `waited` is the number of
     seconds from the queuing of the run to this claim. `past` are the requests of earlier attempts
     that asked for tools or were steered, and `spent` what they and the runs that they have asked
-    for have used of the limits of a run.
+    for have used of the limits of a run. `turns` and `surroundings` are for the model; `from_seq`
+    is that of the oldest turn, if older messages of the room have not fitted.
     """
 
     run: UUID
@@ -66,8 +78,11 @@ class Job:
     language: str
     spec: PersonaSpec
     turns: list[Turn]
+    surroundings: Surroundings
+    started_at: datetime
     past: Sequence[PastRequest] = ()
     spent: Spent = NOTHING_SPENT
+    from_seq: int | None = None
     waited: float = 0.0
 
 
@@ -88,7 +103,11 @@ def start(
     if room is None:
         return []
     runs = [run for run in locked if leases.is_owned(run, owner, attempts[run.pk])]
-    allowed = _allowed(room, runs)
+    bound = bound_personas(room)
+    allowed = _allowed(room, runs, bound)
+    if not allowed:
+        return []
+    reading = context.read_room(room, bound)
     jobs: list[Job] = []
     events: list[DurableEvent] = []
     started = _Started([run for run, _spec in allowed])
@@ -111,19 +130,20 @@ def start(
             events += settled
         events.append(RunStarted(run_body(run)))
         base = room.last_seq + len(events)
-        jobs.append(_job(room, run, answer, spec, lines=lines, past=past, base=base))
+        jobs.append(_job(reading, run, answer, spec, lines=lines, past=past, base=base))
         ask(jobs[-1])
-    if jobs:
-        insert(*started.answers)
-        for run, _spec in allowed:
-            _SET_STARTED(run=run.pk, answer=run.answer_id, started_at=run.started_at)
-        record(room, *events)
+    insert(*started.answers)
+    for run, _spec in allowed:
+        _SET_STARTED(run=run.pk, answer=run.answer_id, started_at=run.started_at)
+    record(room, *events)
     return jobs
 
 
-def _allowed(room: Room, runs: Sequence[Run]) -> list[tuple[Run, PersonaSpec]]:
+def _allowed(
+    room: Room, runs: Sequence[Run], bound: Sequence[BoundPersona]
+) -> list[tuple[Run, PersonaSpec]]:
     """Return the runs that may be answered with their personas; the other runs fail."""
-    refusals = unauthorized(room, runs)
+    refusals = unauthorized(room, runs, bound)
     allowed: list[tuple[Run, PersonaSpec]] = []
     for run in runs:
         try:
@@ -219,6 +239,7 @@ def _replace(version: UUID, new: Message, started: _Started) -> Message:
             run.thread = new.pk
         if run.message.thread_root_id == old.pk:
             run.message.thread_root_id = new.pk
+    RoomSummary.objects.drop_covering(new.room, old.seq)
     old.seq, new.seq = new.seq, old.seq
     new.thread_root_id, new.in_room = old.thread_root_id, old.in_room
     old.replaced_by, new.replaces = new.pk, old.pk
@@ -233,7 +254,7 @@ def _replace(version: UUID, new: Message, started: _Started) -> Message:
 
 
 def _job(
-    room: Room,
+    reading: RoomReading,
     run: Run,
     answer: Message,
     spec: PersonaSpec,
@@ -242,17 +263,22 @@ def _job(
     past: Sequence[PastRequest],
     base: int,
 ) -> Job:
+    assert run.started_at is not None, "the start has set it"
+    told = context.conversation(run, reading)
     return Job(
         run=run.pk,
-        team=room.team_id,
-        room=room.pk,
+        team=run.team_id,
+        room=run.room_id,
         message=answer.pk,
         owner=run.lease_owner,
         attempt=run.attempt,
         base=base,
         language=run.language,
         spec=spec,
-        turns=[*context.turns(run), *steering.as_turns(lines)],
+        turns=[*told.turns, *steering.as_turns(lines)],
+        surroundings=told.room,
+        started_at=run.started_at,
+        from_seq=told.from_seq,
         past=past,
         spent=trees.spent(run),
         waited=_waited(run),

@@ -182,11 +182,6 @@ _USABLE: Final = PreparedQuery(
 """The personas of a room that a user may use, in the order in which they were bound."""
 
 
-def usable_in(room: Room, user: User) -> set[UUID]:
-    """Return the personas of a room that a user may use."""
-    return {persona.pk for persona in usable_personas(room.pk, user.pk)}
-
-
 def usable_personas(room_id: UUID, user_id: UUID) -> list[Persona]:
     """Return the personas of a room that a user may use, in the order of their binding."""
     return _USABLE(user=user_id, room=room_id)

@@ -22,7 +22,16 @@ from rooms import event_log, queries, replies
 from rooms.event_log import record
 from rooms.fanout import publisher, unread
 from rooms.markup import ParsedText, parse
-from rooms.models import AuthorKind, Message, Room, RoomMember, Run, ToolCall, Why
+from rooms.models import (
+    AuthorKind,
+    Message,
+    Room,
+    RoomMember,
+    RoomSummary,
+    Run,
+    ToolCall,
+    Why,
+)
 from rooms.permissions import (
     MODERATE,
     POST,
@@ -286,6 +295,8 @@ def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
             message.text, message.html = text, rendered.html
             message.edited_at = timezone.now()
             message.save(update_fields=["text", "html", "edited_at"])
+            if message.in_room:
+                RoomSummary.objects.drop_covering(room, message.seq)
             _add_mentions(message, rendered.mentioned, handles)
             event_log.record(room, MessageUpdated(message_body(message)))
         return message
@@ -296,8 +307,8 @@ def delete_message(*, user: User, message_id: UUID) -> None:
     """Delete a message, as its author or a moderator; a no-op for a deleted message.
 
     All versions of an answer are deleted. The rows keep their seq; the text is removed from the
-    row, the log and the delta store. Active runs on the message are cancelled, and so is the run
-    whose answer the message is.
+    row, the log, the delta store and the summaries of the room. Active runs on the message are
+    cancelled, and so is the run whose answer the message is.
     """
     author = Message.objects.filter(pk=message_id).values_list("user_id", flat=True).first()
     room, message = lock_message(user, message_id, POST if author == user.pk else MODERATE)
@@ -306,6 +317,8 @@ def delete_message(*, user: User, message_id: UUID) -> None:
     versions = queries.versions_of(room, message)
     for version in versions:
         _erase(version)
+    if message.in_room:
+        RoomSummary.objects.drop_covering(room, min(version.seq for version in versions))
     ids = [version.pk for version in versions]
     rounds.cancel(room, Q(message__in=ids))
     cancel_runs(room, user.pk, Q(message__in=ids) | Q(answer__in=ids) | Q(replaces__in=ids))

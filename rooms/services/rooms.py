@@ -33,6 +33,7 @@ from rooms.models import (
     RoomMember,
     RoomMode,
     RoomRole,
+    RoomSummary,
     Run,
 )
 from rooms.permissions import MANAGE, access_room, lock_room, set_room_role
@@ -141,6 +142,7 @@ class RoomChanges(TypedDict, total=False):
     mode: str
     lead: UUID | None
     other_decides: bool
+    summarizes: bool
     default_persona: UUID | None
     archived: bool
 
@@ -159,6 +161,8 @@ def update_room(*, user: User, room_id: UUID, **changes: Unpack[RoomChanges]) ->
     if archived is False:
         restore_room(user=user, room_id=room_id)
     room = _change(user, room_id, changes) if changes else None
+    if changes.get("summarizes") is False and room:
+        RoomSummary.objects.drop_covering(room, 0)
     if archived:
         room = archive_room(user=user, room_id=room_id)
     return room or access_room(user, room_id, MANAGE, even_archived=True)

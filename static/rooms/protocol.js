@@ -84,6 +84,7 @@
  *   answers_in?: "room" | "thread", archived: boolean, direct?: boolean, for_everyone?: boolean,
  *   member_count?: number, persona_turns?: number, muted_personas?: string[],
  *   mode?: "each" | "round" | "led", lead?: string | null, other_decides?: boolean,
+ *   summarizes?: boolean,
  * }} Room */
 
 /** @typedef {{

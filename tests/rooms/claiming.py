@@ -3,8 +3,10 @@
 from uuid import UUID
 
 from rooms.models import Run
-from rooms.runs import claims, lifecycle
+from rooms.runs import claims, context, lifecycle
 from rooms.runs.claims import Claim
+from rooms.runs.context import Conversation
+from rooms.runs.crews.rights import bound_personas
 from rooms.runs.lifecycle import Job
 
 
@@ -27,3 +29,8 @@ def claim_and_start(owner: str) -> tuple[UUID, Job | None] | None:
         jobs = lifecycle.start(owner, [claim])
         return claim.run, jobs[0] if jobs else None
     return None
+
+
+def conversation_of(run: Run) -> Conversation:
+    """Return what the model of a run gets, as its start reads it."""
+    return context.conversation(run, context.read_room(run.room, bound_personas(run.room)))

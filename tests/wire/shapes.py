@@ -401,6 +401,7 @@ ADDITIVE: dict[str, dict[str, Shape]] = {
         "mode": one_of("each", "round", "led"),
         "lead": null_or(ID),
         "other_decides": BOOL,
+        "summarizes": BOOL,
     },
     "member": {"user": ID, "name": TEXT, "handle": TEXT, "wood": TEXT, "role": ROLE},
     "persona": {"goal": TEXT, "enabled": BOOL},

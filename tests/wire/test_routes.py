@@ -51,6 +51,7 @@ CONTRACT = """
 /runs/{id} GET
 /runs/{id}/cancel POST
 /runs/{id}/retry POST
+/runs/{id}/prompt GET
 /runs/{id}/steer POST
 /questions/{id}/answer POST
 /rounds/{id} GET
@@ -77,6 +78,7 @@ OTHER_ROUTES = {
     ("/rooms/{}/place", "GET"),
     ("/rooms/{}/place", "PATCH"),
     ("/rooms/{}/votes", "GET"),
+    ("/rooms/{}/summary", "GET"),
     ("/personas/{}/votes", "GET"),
     ("/questions", "GET"),
     ("/questions/{}", "GET"),

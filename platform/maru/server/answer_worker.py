@@ -9,6 +9,7 @@ from threading import get_ident
 
 from agents import engine
 from maru.server.lifespan import running
+from rooms.runs.prompts.upkeep import upkeep
 from rooms.runs.runner import Runner
 
 CREWAI = ("crewai_core", "crewai")
@@ -28,7 +29,8 @@ async def _serve(runner: Runner, drain_seconds: float) -> None:
     runner.start()
     try:
         await _warm()
-        await runner.run()
+        async with running(upkeep.run(), "upkeep of prompts"):
+            await runner.run()
     finally:
         await runner.drain(drain_seconds)
 

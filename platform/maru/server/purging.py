@@ -13,6 +13,8 @@ from accounts.errors import is_outage
 from accounts.services import purge_expired, purge_teams
 from maru.server.lifespan import running
 from rooms.executors import RUNS, in_thread
+from rooms.runs.prompts.recorded import purge_prompts
+from rooms.runs.prompts.summaries import purge_summaries
 from rooms.services import purge_rooms, repair_owners
 
 log = structlog.get_logger(__name__)
@@ -30,6 +32,8 @@ def purge(*, teams: bool) -> dict[str, int]:
         "owners": repair_owners,
         "teams": purge_teams if teams else int,
         "rooms": purge_rooms,
+        "prompts": purge_prompts,
+        "summaries": purge_summaries,
         "responses": purge_responses,
         "credentials": purge_expired,
     }

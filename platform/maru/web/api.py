@@ -36,6 +36,7 @@ from rooms.api import (
     invitations,
     marks,
     messages,
+    prompts,
     questions,
     rooms,
     rounds,
@@ -136,7 +137,7 @@ api = Api(
 )
 for module in (
     *(me, audit, teams, connections, mcp, personas, grants, tools, invitations),
-    *(rooms, messages, rounds, threads, marks, votes, approvals, questions),
+    *(rooms, messages, rounds, threads, marks, votes, approvals, questions, prompts),
 ):
     api.add_router("", module.routes.router)
 

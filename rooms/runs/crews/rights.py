@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from django.db.models import UUIDField
@@ -43,10 +43,28 @@ class _Rights:
         return None if run.persona_id in self.bound else PERSONA_UNBOUND
 
 
-def unauthorized(room: Room, runs: Collection[Run]) -> dict[Run, AnswerFailed]:
+class BoundPersona(NamedTuple):
+    """A persona that is bound to a room."""
+
+    id: UUID
+    name: str
+    handle: str
+    role: str
+    enabled: bool
+
+
+def bound_personas(room: Room) -> list[BoundPersona]:
+    """Return the personas of a room; one query."""
+    return [BoundPersona(*row) for row in _BOUND(room=room.pk)]
+
+
+def unauthorized(
+    room: Room, runs: Collection[Run], bound: Collection[BoundPersona] | None = None
+) -> dict[Run, AnswerFailed]:
     """Return the runs that may not be answered, each with the reason; three queries in all.
 
-    Either the asker has lost the right to ask, or the persona may not answer.
+    Either the asker has lost the right to ask, or the persona may not answer. `bound` are the
+    personas of the room, if the caller has read them under the lock of the room.
     """
     if not runs:
         return {}
@@ -55,7 +73,7 @@ def unauthorized(room: Room, runs: Collection[Run]) -> dict[Run, AnswerFailed]:
     rights = _Rights(
         may_post=users_with(POST, room, askers),
         may_use=holders_of(USE, askers, personas),
-        bound=set(_BOUND(room=room.pk)),
+        bound={persona.id for persona in (bound_personas(room) if bound is None else bound)},
     )
     reasons = {run: rights.refusal(run) for run in runs}
     return {run: not_allowed(run, reason) for run, reason in reasons.items() if reason}
@@ -68,7 +86,12 @@ def not_allowed(run: Run, reason: str) -> AnswerFailed:
 
 _BOUND: Final = PreparedQuery(
     lambda room: (
-        RoomPersona.objects.filter(room=room).order_by().values_list("persona_id", flat=True)
+        RoomPersona.objects.filter(room=room)
+        .order_by("persona__handle")
+        .values_list(
+            *("persona_id", "persona__name", "persona__handle"),
+            *("persona__role", "persona__enabled"),
+        )
     ),
     room=UUIDField(),
 )

@@ -13,7 +13,7 @@ from agents.tool_types import (
     ToolResult,
     ToolSpec,
 )
-from rooms.models import CallState, Question, Run, Steer, ToolCall
+from rooms.models import CallState, ModelRequest, Question, Run, Steer, ToolCall
 from rooms.protocol.events import DurableEvent
 from rooms.runs.steps.calls import show, state_name
 from rooms.runs.steps.steering import as_steering
@@ -42,10 +42,20 @@ def take_over(
     for call in changed:
         call.save(update_fields=["state"])
     events: list[DurableEvent] = [show(run, changed)] if changed else []
+    return past_of(requests, calls, lines, tools), events
+
+
+def past_of(
+    requests: Sequence[ModelRequest],
+    calls: Sequence[ToolCall],
+    lines: Sequence[Steer],
+    tools: Mapping[UUID, ToolSpec],
+) -> list[PastRequest]:
+    """Return the requests of a run with their calls, and the steering lines that followed."""
     by_request: defaultdict[int, list[PastCall]] = defaultdict(list)
     for call in calls:
         by_request[call.request].append(_past_call(call, tools))
-    past = [
+    return [
         PastRequest(
             number=request.number,
             text=request.text,
@@ -54,7 +64,6 @@ def take_over(
         )
         for request in requests
     ]
-    return past, events
 
 
 def _settle(calls: Sequence[ToolCall], tools: Mapping[UUID, ToolSpec]) -> list[ToolCall]:

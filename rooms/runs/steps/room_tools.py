@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from accounts.names import tell_apart
-from agents.engine.prompt import header
+from agents.engine_types import speaker_line
 from agents.tool_types import ToolFunction, ToolResult
 from rooms.executors import RUNS, in_thread
 from rooms.models import AuthorKind, Message, MessageStatus, Room, Run
@@ -118,7 +118,7 @@ def _headers(messages: Sequence[Message]) -> list[str]:
         kind = "user" if message.author_kind == AuthorKind.USER else "persona"
         place = "" if message.in_room else ", in a thread"
         facts = f"{message.created_at:%Y-%m-%d %H:%M} UTC, message {message.pk}{place}"
-        lines.append(f"{header(kind, labels[key])} {facts}")
+        lines.append(f"{speaker_line(kind, labels[key])} {facts}")
     return lines
 
 

@@ -123,7 +123,9 @@ def fail(runs: Iterable[Run]) -> None:
 def as_turns(lines: Iterable[Steer]) -> list[Turn]:
     """Return the lines that were applied before the first request, as turns."""
     first = (line for line in lines if line.request is None)
-    return [Turn(_label(line), "user", own=False, text=line.text) for line in first]
+    return [
+        Turn(_label(line), "user", own=False, text=line.text, message=line.pk) for line in first
+    ]
 
 
 def as_steering(lines: Iterable[Steer]) -> list[Steering]:

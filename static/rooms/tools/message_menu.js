@@ -1,6 +1,6 @@
 // @ts-check
-// The menu of further actions for a message: copy its link, pin it, mark it as unread. The timelines of a room and of
-// its threads share one menu.
+// The menu of further actions for a message: copy its link, pin it, mark it as unread, show its prompt. The timelines of
+// a room and of its threads share one menu.
 
 import { copyText } from "../timeline/copy_buttons.js";
 import { part } from "../elements.js";
@@ -27,6 +27,8 @@ export class MessageMenu {
    */
   constructor(menu, callbacks) {
     this.menu = menu;
+    this.sent = /** @type {HTMLAnchorElement} */ (part(menu, "[data-sent]"));
+    this.sentAddress = this.sent.getAttribute("href") ?? "";
     this.callbacks = callbacks;
     menu.addEventListener("click", (event) => void this.#onClick(event));
   }
@@ -55,6 +57,9 @@ export class MessageMenu {
     part(this.menu, "[data-act=pin]").hidden = !mayPin || Boolean(message?.pinned);
     part(this.menu, "[data-act=unpin]").hidden = !mayPin || !message?.pinned;
     part(this.menu, "[data-act=unread]").hidden = !markUnread;
+    const { editable = "", placeholder = "" } = this.sent.dataset;
+    this.sent.hidden = !message?.run || !editable.split(" ").includes(message.author.id ?? "");
+    if (message?.run) this.sent.href = this.sentAddress.replace(placeholder, message.run);
   }
 
   /** @param {MouseEvent} event */

@@ -7,7 +7,16 @@ from typing import Any
 from uuid import UUID
 
 from agents.engine import answer
-from agents.engine_types import AnswerFailed, Finished, Limits, Part, PersonaSpec, Text, Turn
+from agents.engine_types import (
+    AnswerFailed,
+    Finished,
+    Limits,
+    Part,
+    PersonaSpec,
+    Surroundings,
+    Text,
+    Turn,
+)
 from tests.deadlines import DEADLINE
 
 KEY = "sk-CANARY-d41d8cd98f00"
@@ -60,14 +69,17 @@ def user_turn(text: str, author: str = "Alice") -> Turn:
 
 
 async def ask(
-    spec: PersonaSpec, question: str | Sequence[Turn] = "Hello?", limits: Limits | None = None
+    spec: PersonaSpec,
+    question: str | Sequence[Turn] = "Hello?",
+    limits: Limits | None = None,
+    room: Surroundings | None = None,
 ) -> CollectedAnswer:
     """Collect a whole answer. An AnswerFailed is returned in the result, not raised."""
     turns = [user_turn(question)] if isinstance(question, str) else question
     result = CollectedAnswer()
     try:
         async with aclosing(
-            answer(spec, turns, limits=limits or Limits(seconds=DEADLINE))
+            answer(spec, turns, limits=limits or Limits(seconds=DEADLINE), room=room)
         ) as parts:
             async for part in parts:
                 result.add(part)

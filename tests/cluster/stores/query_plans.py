@@ -31,12 +31,12 @@ from rooms import queries, services  # noqa: E402
 from rooms.fanout.unread import count_unread  # noqa: E402
 from rooms.models import Message, Room, Run  # noqa: E402
 from rooms.pages.sidebar import shell_context  # noqa: E402
-from rooms.runs import context, leases, lifecycle, queue  # noqa: E402
+from rooms.runs import leases, lifecycle, queue  # noqa: E402
 from rooms.services import rooms as room_services  # noqa: E402
 from rooms.socket import snapshots  # noqa: E402
 from rooms.socket.joins import Join, authorize_many  # noqa: E402
 from tests.cluster.harness.long_history import fill  # noqa: E402
-from tests.rooms.claiming import claim_and_start  # noqa: E402
+from tests.rooms.claiming import claim_and_start, conversation_of  # noqa: E402, conversation_of
 
 OWNER = "worker"
 REPLIES = 1_100
@@ -123,7 +123,7 @@ class Requests:
         leases.release(OWNER)
 
     def turns_of_the_model(self) -> None:
-        context.turns(self._run)
+        conversation_of(self._run)
 
     def positions(self) -> None:
         queue.positions(self._room)

@@ -6,8 +6,9 @@ from uuid import uuid4
 
 import msgspec
 import pytest
+from django.utils import timezone
 
-from agents.engine_types import PersonaSpec, batch_seconds
+from agents.engine_types import PersonaSpec, Surroundings, batch_seconds
 from rooms.fanout import publisher
 from rooms.fanout.publisher import Delta, Envelope
 from rooms.runs.delta_store import delta_store
@@ -30,6 +31,8 @@ def make_job(spec: PersonaSpec = PERSONA) -> Job:
         language="en",
         spec=spec,
         turns=[],
+        surroundings=Surroundings(name="room", topic="", asker="Member"),
+        started_at=timezone.now(),
     )
 
 

@@ -14,7 +14,7 @@ from agents.engine_types import PersonaSpec
 from agents.services import build_spec, update_persona
 from rooms import services
 from rooms.models import RoomRole, Run
-from rooms.runs import context
+from tests.rooms.claiming import conversation_of
 from tests.rooms.conftest import Cast
 
 ALIKE = [
@@ -69,8 +69,8 @@ def rename(user: User, name: str) -> User:
 def headers(run: Run) -> list[str]:
     """Return the first lines of the messages of other speakers in the prompt."""
     spec: PersonaSpec = build_spec(run.persona)
-    prompt = messages(spec, context.turns(run))
-    return [m["content"].partition("\n")[0] for m in prompt if m["role"] == "user"]
+    prompt = messages(spec, conversation_of(run).turns)
+    return [str(m["content"]).partition("\n")[0] for m in prompt if m["role"] == "user"]
 
 
 @pytest.mark.django_db

@@ -18,10 +18,10 @@ from rooms.markup import ParsedText, parse
 from rooms.models import Message, RoomEvent, Run, RunState
 from rooms.pages.sidebar import ListPages, list_context
 from rooms.protocol.commands import TEXT_LIMIT
-from rooms.runs import context, leases, lifecycle
+from rooms.runs import leases, lifecycle
 from rooms.runs.delta_store import MemoryDeltaStore, StoredDeltas
 from rooms.services import messages
-from tests.rooms.claiming import claim_and_start
+from tests.rooms.claiming import claim_and_start, conversation_of
 from tests.rooms.conftest import Cast
 from tests.rooms.pages.browsing import answer, browser, page
 
@@ -209,7 +209,7 @@ def test_deleted_message_is_not_among_the_turns(cast: Cast) -> None:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="and now?")
     services.delete_message(user=cast.member, message_id=message.pk)
 
-    assert [turn.text for turn in context.turns(Run.objects.get())] == ["and now?"]
+    assert [turn.text for turn in conversation_of(Run.objects.get()).turns] == ["and now?"]
 
 
 def test_deletion_of_a_streaming_answer_cancels_its_run(cast: Cast) -> None:

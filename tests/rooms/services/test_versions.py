@@ -7,9 +7,9 @@ from accounts.errors import Conflict, Forbidden
 from rooms import queries, services
 from rooms.fanout.unread import count_unread_of
 from rooms.models import AnswersIn, Message, MessageStatus, Run, RunState
-from rooms.runs import claims, context, lifecycle
+from rooms.runs import claims, lifecycle
 from rooms.services import runs
-from tests.rooms.claiming import claim_and_start
+from tests.rooms.claiming import claim_and_start, conversation_of
 from tests.rooms.conftest import Cast
 from tests.rooms.pages.browsing import answer, browser, say
 
@@ -96,9 +96,7 @@ def test_later_prompts_contain_only_the_last_version(cast: Cast) -> None:
     again(cast, answer(cast, "first"), "second")
     services.post_message(user=cast.member, room_id=cast.room.pk, text="next")
 
-    turns = context.turns(
-        Run.objects.select_related("message", "persona").get(state=RunState.QUEUED)
-    )
+    turns = conversation_of(Run.objects.get(state=RunState.QUEUED)).turns
 
     assert [turn.text for turn in turns] == ["question", "second", "next"]
 
@@ -335,7 +333,7 @@ def test_prompt_about_a_replaced_version_ends_with_it(cast: Cast) -> None:
     say(cast, cast.owner, "later")
     again(cast, first, "second")
 
-    turns = context.turns(Run.objects.select_related("message", "persona").get(pk=about.pk))
+    turns = conversation_of(Run.objects.get(pk=about.pk)).turns
 
     assert [turn.text for turn in turns] == ["question", "first"]
 

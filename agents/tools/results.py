@@ -1,0 +1,36 @@
+"""Words what the model reads of a call. The page that shows what was sent uses the same words."""
+
+from typing import Final
+
+from agents.tool_types import MAX_RESULT, PastCall, ToolResult
+
+DENIED: Final = "This call was not allowed, and was not executed."
+UNKNOWN: Final = ToolResult(
+    "The server stopped during this call. It is not known whether the call had an effect: do not"
+    " repeat it unless you are asked to.",
+    failed=True,
+)
+
+
+def denied(decision: ToolResult | None) -> ToolResult:
+    """Return the result of a denied call, with the words of the person who decided, if any."""
+    words = f" The note on the decision: {decision.text}" if decision and decision.text else ""
+    return ToolResult(DENIED + words, failed=True)
+
+
+def of_call(call: PastCall) -> ToolResult:
+    """Return what the model gets of a call that has ended."""
+    if call.state == "denied":
+        return denied(call.result)
+    if call.state == "unknown":
+        return UNKNOWN
+    return call.result or ToolResult(call.request.problem, failed=True)
+
+
+def for_model(name: str, result: ToolResult) -> str:
+    """Return the message for the model: a line that the room writes, then the start of the text."""
+    kind = "failure" if result.failed else "result"
+    text = result.text
+    if len(text) > MAX_RESULT:
+        text = f"{text[:MAX_RESULT]}\n[cut here, {len(text)} characters in all]"
+    return f"[{kind} of {name}]\n{text}"

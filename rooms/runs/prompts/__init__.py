@@ -1,0 +1,1 @@
+"""What models get of a room, and what remains of it: the budget, records of prompts, summaries."""
