@@ -73,7 +73,7 @@ class RoomReading:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """The turns, which end with the message that the run answers, and what is told of the room.
+    """The turns, which end with the message that the run answers, and the facts about the room.
 
     `from_seq` is that of the oldest turn, if older messages of the room have not fitted; else None.
     """

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -71,6 +72,7 @@ def run(request: HttpRequest, run_id: UUID) -> HttpResponse:
         persona=shown.persona,
         current_persona_id=shown.persona_id,
         run=shown,
+        json_url=f"{reverse('api:api-root')}runs/{shown.pk}/prompt",
         room=shown.room,
         requests=requests,
         sent=sent,

@@ -49,7 +49,7 @@ class Upkeep:
                 tasks.create_task(self._record_prompts())
                 tasks.create_task(self._write_summaries())
         finally:
-            with suppress(DatabaseError):
+            with suppress(Exception):
                 await self._record()
 
     async def _record_prompts(self) -> None:
@@ -62,6 +62,9 @@ class Upkeep:
                 log_database_error(error)
                 self._noted.set()
                 await asyncio.sleep(RETRY_SECONDS)
+            except Exception:  # a prompt that cannot be recorded must not stop the worker
+                log.exception("prompt.not_recorded")
+                self._jobs.clear()
 
     async def _record(self) -> None:
         """Record what was noted; it stays noted if this fails or is cancelled."""
