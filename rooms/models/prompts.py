@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar, Self
 
 from django.db import models
@@ -9,6 +10,7 @@ from django.utils import timezone
 
 from accounts.ids import new_id
 from agents.models import Persona
+from rooms.models.messages import Message
 from rooms.models.rooms import Room
 from rooms.models.runs import Run
 
@@ -60,14 +62,20 @@ class RoomSummaryQuerySet(models.QuerySet["RoomSummary"]):
         used = self.aggregate(given=models.Sum("input_tokens"), made=models.Sum("output_tokens"))
         return used["given"] or 0, used["made"] or 0
 
-    def drop_covering(self, room: Room, seq: int) -> None:
-        """Drop the summaries that cover a message which is deleted, edited or replaced; one query.
+    def drop_covering(self, room: Room, messages: Iterable[Message]) -> None:
+        """Drop the summaries that cover messages which are deleted, edited or replaced; one query.
 
-        The caller's transaction has locked the room. The version before that does not cover it is
-        the summary again, and the next one is made of it.
+        The caller's transaction has locked the room. The version before that does not cover them is
+        the summary again, and the next one is made of it. No query for replies of threads.
         """
+        seqs = [message.seq for message in messages if message.in_room]
+        if seqs:
+            self.drop_after(room, min(seqs) - 1)
+
+    def drop_after(self, room: Room, seq: int) -> None:
+        """Drop the summaries that cover messages after `seq`."""
         kept = (SummaryState.QUEUED, SummaryState.WRITTEN)
-        covering = self.filter(room=room, up_to_seq__gte=seq, state__in=kept)
+        covering = self.filter(room=room, up_to_seq__gt=seq, state__in=kept)
         covering.update(state=SummaryState.DROPPED, text="")
 
 

@@ -239,7 +239,7 @@ def _replace(version: UUID, new: Message, started: _Started) -> Message:
             run.thread = new.pk
         if run.message.thread_root_id == old.pk:
             run.message.thread_root_id = new.pk
-    RoomSummary.objects.drop_covering(new.room, old.seq)
+    RoomSummary.objects.drop_covering(new.room, [old])
     old.seq, new.seq = new.seq, old.seq
     new.thread_root_id, new.in_room = old.thread_root_id, old.in_room
     old.replaced_by, new.replaces = new.pk, old.pk

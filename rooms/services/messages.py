@@ -22,16 +22,7 @@ from rooms import event_log, queries, replies
 from rooms.event_log import record
 from rooms.fanout import publisher, unread
 from rooms.markup import ParsedText, parse
-from rooms.models import (
-    AuthorKind,
-    Message,
-    Room,
-    RoomMember,
-    RoomSummary,
-    Run,
-    ToolCall,
-    Why,
-)
+from rooms.models import AuthorKind, Message, Room, RoomMember, RoomSummary, Run, ToolCall, Why
 from rooms.permissions import (
     MODERATE,
     POST,
@@ -295,8 +286,7 @@ def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
             message.text, message.html = text, rendered.html
             message.edited_at = timezone.now()
             message.save(update_fields=["text", "html", "edited_at"])
-            if message.in_room:
-                RoomSummary.objects.drop_covering(room, message.seq)
+            RoomSummary.objects.drop_covering(room, [message])
             _add_mentions(message, rendered.mentioned, handles)
             event_log.record(room, MessageUpdated(message_body(message)))
         return message
@@ -317,8 +307,7 @@ def delete_message(*, user: User, message_id: UUID) -> None:
     versions = queries.versions_of(room, message)
     for version in versions:
         _erase(version)
-    if message.in_room:
-        RoomSummary.objects.drop_covering(room, min(version.seq for version in versions))
+    RoomSummary.objects.drop_covering(room, versions)
     ids = [version.pk for version in versions]
     rounds.cancel(room, Q(message__in=ids))
     cancel_runs(room, user.pk, Q(message__in=ids) | Q(answer__in=ids) | Q(replaces__in=ids))

@@ -162,7 +162,7 @@ def update_room(*, user: User, room_id: UUID, **changes: Unpack[RoomChanges]) ->
         restore_room(user=user, room_id=room_id)
     room = _change(user, room_id, changes) if changes else None
     if changes.get("summarizes") is False and room:
-        RoomSummary.objects.drop_covering(room, 0)
+        RoomSummary.objects.drop_after(room, 0)
     if archived:
         room = archive_room(user=user, room_id=room_id)
     return room or access_room(user, room_id, MANAGE, even_archived=True)
