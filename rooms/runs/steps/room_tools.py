@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -18,7 +18,7 @@ from agents.engine_types import speaker_line
 from agents.tool_types import ToolFunction, ToolResult
 from rooms.executors import RUNS, in_thread
 from rooms.models import AuthorKind, Message, MessageStatus, Room, Run
-from rooms.runs.ending import unauthorized
+from rooms.runs.crews.rights import unauthorized
 from rooms.runs.lifecycle import Job
 
 MAX_SCANNED: Final = 20_000
@@ -115,7 +115,9 @@ def _headers(messages: Sequence[Message]) -> list[str]:
     labels = tell_apart({(speaker, named): named for speaker, named in names})
     lines = []
     for message, key in zip(messages, names, strict=True):
-        kind = "user" if message.author_kind == AuthorKind.USER else "persona"
+        kind: Literal["user", "persona"] = (
+            "user" if message.author_kind == AuthorKind.USER else "persona"
+        )
         place = "" if message.in_room else ", in a thread"
         facts = f"{message.created_at:%Y-%m-%d %H:%M} UTC, message {message.pk}{place}"
         lines.append(f"{speaker_line(kind, labels[key])} {facts}")

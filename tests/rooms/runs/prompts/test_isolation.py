@@ -67,18 +67,18 @@ def test_prompts_of_many_rooms_and_teams_have_no_foreign_text(
 
     runs = []
     for turn in range(3):
-        for room, _name in rooms:
+        for room, name in rooms:
             user = room.members.get(role="owner").user
             reply_to = room.messages.earliest("seq").pk if turn == 2 else None
-            runs.append((answered(user, room, f"question {turn}", reply_to=reply_to), room, _name))
+            runs.append((answered(user, room, f"question {turn}", reply_to=reply_to), room, name))
 
     assert len(provider.requests) == 3 * ROOMS == len(runs)
     for (run, room, name), seen in zip(runs, provider.requests, strict=True):
-        persona = "own" if room.team_id == asked.team.pk else "foreign"
+        whose = "own" if room.team_id == asked.team.pk else "foreign"
         assert run.answer is not None
         for text in (json.dumps(seen.body, ensure_ascii=False), run.answer.text):
-            assert canaries(text) == {name, persona}
-        assert canaries(str(requests_of(run))) == {name, persona}
+            assert canaries(text) == {name, whose}
+        assert canaries(str(requests_of(run))) == {name, whose}
 
 
 def test_no_body_record_or_answer_has_the_key(asked: Cast, provider: Provider) -> None:

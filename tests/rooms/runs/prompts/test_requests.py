@@ -103,6 +103,7 @@ async def test_later_requests_are_what_the_provider_was_sent(
         offered["function"]["parameters"],
     )
 
+    assert run.answer_id is not None
     await sync_to_async(services.delete_message)(user=asked.owner, message_id=run.answer_id)
     gone = await Run.objects.select_related("answer").aget(pk=run.pk)
     after = str(await sync_to_async(requests_of)(gone))
