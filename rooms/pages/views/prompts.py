@@ -12,7 +12,6 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
 from accounts.permissions import require_user
@@ -179,7 +178,7 @@ def _spans(
     answered = {request.number: request.created_at for request in run.requests.all()}
     calls = list(run.calls.order_by("request", "position"))
     for at, start in enumerate(sent):
-        label = ngettext("Answer", "Request %(number)s", len(sent)) % {"number": at + 1}
+        label = _("Request %(number)s") % {"number": at + 1}
         yield label, "text", start, answered.get(at, run.ended_at)
         for call in calls:
             if call.request == at and call.started_at and call.ms is not None:
