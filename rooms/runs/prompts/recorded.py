@@ -89,8 +89,8 @@ class SentMessage(Struct, frozen=True, kw_only=True):
 
     `kind` says who has made it: the `persona` and our rules, the `room`, its `summary`, a `turn` of
     a person or a persona, an `answer` of the model in this run, a `result` of a tool, or a
-    `steering` line of a member. `message` is the message of the room that is quoted. With `removed`,
-    a text was deleted or changed since, and is left out.
+    `steering` line of a member. `message` is the message of the room that is quoted. With
+    `removed`, a text was deleted or changed since, and is left out.
     """
 
     kind: str

@@ -36,8 +36,8 @@ from rooms.runs.prompts.budget import Budget
 MIN_TURNS: Final = 20
 """A version is queued when this many messages are neither in a prompt nor in the summary."""
 MAX_READ: Final = 400
-"""The newest messages of which one version is made, within the budget of a prompt. Older ones are in
-no summary: a room that is summarized for the first time may have thousands."""
+"""The newest messages of which one version is made, within the budget of a prompt. Older ones are
+in no summary: a room that is summarized for the first time may have thousands."""
 MAX_LENGTH: Final = 4_000
 LEASE: Final = timedelta(seconds=90)
 MAX_ATTEMPTS: Final = 3
