@@ -110,7 +110,7 @@ def conversation(run: Run, reading: RoomReading) -> Conversation:
     last = rounds.answer_before(answered) or answered.message
     place = _place(last)
     said, around, fell_out = _said(last, place)
-    from_seq = said[0].seq if fell_out and last.thread_root_id is None else None
+    from_seq = said[0].seq if said and fell_out else None
     if last != answered.message:  # long answers displace nothing
         known = {row.id for row in said}
         first = _own(answered.message, answered.message.seq)
@@ -157,7 +157,7 @@ def _said(message: Message, place: int) -> tuple[list[Row], list[Row], bool]:
     """Return the conversation up to a message, and turns of the room around it, oldest first.
 
     The message itself is always there, however long it is, and so is the root of its thread. The
-    last value is True if older messages were left out.
+    last value is True if older messages of the room were left out; never for a thread.
     """
     budget = Budget()
     own = _own(message, place)
