@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import random
 import traceback
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -130,7 +130,7 @@ class _Answer:
     async def request(
         self, messages: list[Message], tools: list[dict[str, Any]], *, may_call: bool = True
     ) -> Reply:
-        """Send one request, with retries, and show its text while it arrives.
+        """Send one request, and show its text while it arrives; raise its last failure.
 
         The text of a request after the first begins a paragraph of its own. Without `may_call`,
         the tools are only described to the model.
@@ -139,7 +139,17 @@ class _Answer:
         self._first = len(self._texts)
         self._request_usage = None
         separator = self._separator = self._end_of_paragraph()
-        calls, reasoning = await self._run_attempts(messages, tools)
+        for attempt in itertools.count():
+            try:
+                calls, reasoning = await self._run_attempt(messages, tools, attempt)
+                break
+            except AnswerFailed as failure:
+                metrics.PROVIDER_ERRORS.labels(failure.code).inc()
+                wait = self._pause_after(failure, attempt)
+                if wait is None:
+                    raise
+            log.info("answer.retry", attempt=attempt, wait=round(wait, 2))
+            await asyncio.sleep(wait)
         text = "".join(self._texts[self._first :]).removeprefix(separator)
         return Reply(text, calls, reasoning, self._request_usage)
 
@@ -155,47 +165,39 @@ class _Answer:
         """Show something that is no text."""
         self.parts.put_nowait(part)
 
-    async def _answer(self) -> bool:
-        """Return False if the answer waits for people or for another run."""
+    def _answer(self) -> Awaitable[bool]:
+        """Return the work; its result is False if the answer waits for people or another run."""
         messages = prompt.messages(self._spec, self._turns, self._room)
         if self._acting is None:
-            await self.request(messages, [])
-            return True
-        return await ToolLoop(self._spec, self._limits, self._acting, self).run(messages)
+            return self._answer_at_once(messages)
+        return ToolLoop(self._spec, self._limits, self._acting, self).run(messages)
+
+    async def _answer_at_once(self, messages: list[Message]) -> bool:
+        await self.request(messages, [])
+        return True
 
     def _end_of_paragraph(self) -> str:
         text = "".join(self._texts)
         return "" if not text.strip() or text.endswith("\n\n") else "\n\n"
 
-    async def _run_attempts(
-        self, messages: list[Message], tools: list[dict[str, Any]]
-    ) -> tuple[list[dict[str, Any]], str]:
-        """Run attempts; retry `provider_unavailable` with exponential backoff and jitter.
+    def _pause_after(self, failure: AnswerFailed, attempt: int) -> float | None:
+        """Return the seconds before the next attempt, with exponential backoff and jitter.
 
-        Raises the last failure after `max_attempts`, if text of this request was already published
-        (a retry would repeat the text), if `Retry-After` is too long, or if the pause would exceed
-        the time limit. Returns the tool calls and the reasoning before them.
+        None after `max_attempts`, for a failure other than `provider_unavailable`, if text of this
+        request was already published (a retry would repeat the text), if `Retry-After` is too long,
+        or if the pause would exceed the time limit.
         """
-        for attempt in itertools.count():
-            try:
-                return await self._run_attempt(messages, tools, attempt)
-            except AnswerFailed as failure:
-                metrics.PROVIDER_ERRORS.labels(failure.code).inc()
-                shown = len(self._texts) > self._first
-                retryable = failure.code == "provider_unavailable" and not shown
-                retry_after = failure.retry_after or 0.0
-                if not retryable or retry_after > MAX_RETRY_AFTER_SECONDS:
-                    raise
-                jitter = random.uniform(1.0, 1.5)  # noqa: S311 - no secret
-                wait = retry_after + FIRST_BACKOFF_SECONDS * 2**attempt * jitter
-                ends_at = self._clock.when()
-                assert ends_at is not None
-                out_of_time = wait > ends_at - asyncio.get_running_loop().time()
-                if out_of_time or attempt + 1 >= self._limits.max_attempts:
-                    raise
-            log.info("answer.retry", attempt=attempt, wait=round(wait, 2))
-            await asyncio.sleep(wait)
-        raise AssertionError  # the loop does not end by itself
+        shown = len(self._texts) > self._first
+        retry_after = failure.retry_after or 0.0
+        is_last = attempt + 1 >= self._limits.max_attempts
+        if failure.code != "provider_unavailable" or shown or is_last:
+            return None
+        jitter = random.uniform(1.0, 1.5)  # noqa: S311 - no secret
+        wait = retry_after + FIRST_BACKOFF_SECONDS * 2**attempt * jitter
+        ends_at = self._clock.when()
+        assert ends_at is not None
+        out_of_time = wait > ends_at - asyncio.get_running_loop().time()
+        return None if out_of_time or retry_after > MAX_RETRY_AFTER_SECONDS else wait
 
     async def _run_attempt(
         self, messages: list[Message], tools: list[dict[str, Any]], attempt: int

@@ -8,6 +8,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
@@ -87,25 +88,20 @@ class ToolLoop:
 
         Raise AnswerFailed and CallerFailed. `messages` grows by what is said and done.
         """
-        try:
-            return await self._run(messages)
-        finally:
-            await self._toolbox.close()
-
-    async def _run(self, messages: list[Message]) -> bool:
-        if not await self._resume(messages):
-            return False
-        number = self._past[-1].number + 1 if self._past else 0
         tools = self._toolbox.schemas()
-        while number < self._limits.tool_requests:
-            reply = await self._stream.request(messages, tools)
-            if tools and reply.calls:
-                if not await self._act(messages, number, reply):
-                    return False
-            elif not await self._steer(messages, number, reply, final=True):
-                return True
-            number += 1
-        reply = await self._request_text(messages, tools)
+        async with aclosing(self._toolbox):
+            if not await self._resume(messages):
+                return False
+            number = self._past[-1].number + 1 if self._past else 0
+            while number < self._limits.tool_requests:
+                reply = await self._stream.request(messages, tools)
+                if tools and reply.calls:
+                    if not await self._act(messages, number, reply):
+                        return False
+                elif not await self._steer(messages, number, reply, final=True):
+                    return True
+                number += 1
+            reply = await self._request_text(messages, tools)
         if tools and reply.calls and not reply.text.strip():
             raise AnswerFailed("tool_limit")
         return True

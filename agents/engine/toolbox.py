@@ -102,7 +102,7 @@ class Toolbox:
         self._installed: dict[str, BaseTool] = {}
         self._sessions = Sessions()
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """End the sessions with MCP servers."""
         await self._sessions.close()
 

@@ -163,4 +163,4 @@ async def test_path_of_an_answer_is_short_and_documented(traced: Traced) -> None
     rounds = [until_first_delta(records) for records in rounds]
     steps = path_of(rounds, first="Runner._answer", last="Publisher.publish", is_part=is_part)
     assert set(steps) == set(documented("answer")), as_text(steps)
-    assert len(steps) <= 21, as_text(steps)  # with the connections to the provider and to Redis
+    assert len(steps) <= 22, as_text(steps)  # with the connections to the provider and to Redis
