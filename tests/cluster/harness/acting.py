@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from psycopg.rows import class_row
 
@@ -86,12 +87,18 @@ def executions(folder: Path) -> Counter[tuple[str, str]]:
     return Counter((line.split(" ", 1)[0], line.split(" ", 1)[1]) for line in lines)
 
 
-def decide(web: Installation, person: Person, approval: str, decision: str = "allow") -> bool:
+def pending(web: Installation, person: Person) -> list[Any]:
+    """Return the approvals that wait for a person."""
+    status, page = web.request("GET", "/approvals?limit=200", person.token)
+    assert status == 200, page
+    return list(page["items"])
+
+
+def decide(web: Installation, person: Person, approval: Any, decision: str = "allow") -> bool:
     """Decide on a call as a person; return False if it was decided, or withdrawn, before."""
-    status, asked = web.request("GET", f"/approvals/{approval}", person.token)
-    assert status == 200, asked
-    body = {"decision": decision, "arguments_sha256": asked["arguments_sha256"]}
-    status, answer = web.request("POST", f"/approvals/{approval}/decide", person.token, body)
+    body = {"decision": decision, "arguments_sha256": approval["arguments_sha256"]}
+    path = f"/approvals/{approval['id']}/decide"
+    status, answer = web.request("POST", path, person.token, body)
     assert status in (200, 409), answer
     return status == 200
 

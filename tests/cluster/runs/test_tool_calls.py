@@ -100,7 +100,6 @@ def until_ended(cluster: Cluster, rooms: list[PopulatedRoom]) -> None:
             if worker.process is not None and worker.process.poll() is not None:
                 worker.start()
         for room in rooms:
-            _status, page = web.request("GET", "/approvals", room.members[0].token)
-            for item in page["items"]:
-                acting.decide(web, room.members[0], item["approval"]["id"])
+            for approval in acting.pending(web, room.members[0]):
+                acting.decide(web, room.members[0], approval)
         time.sleep(0.2)
