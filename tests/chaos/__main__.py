@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -27,12 +27,14 @@ from tests.chaos.runs import (
     large_team,
     lost_permissions,
     stops,
+    tool_calls,
     worker_faults,
     worker_growth,
 )
 from tests.chaos.runs.claim_races import race_for_runs
 from tests.chaos.stores import outages, web_crashes
 from tests.chaos.target import Outcome, Target
+from tests.cluster.harness import COUNTED_TOOLS
 from tests.cluster.harness.cluster import Cluster, private_cluster
 from tests.cluster.harness.resource_usage import MeasuredWorker
 from tests.cluster.harness.services import Postgres, Redis, missing_packages
@@ -48,6 +50,8 @@ class Counts:
     prompts: int = 10_000
     kills: int = 20
     full_kills: int = 4
+    tool_prompts: int = 10_000
+    tool_kills: int = 20
     frozen: int = 2
     stops: int = 1_000
     streams: int = 1_000
@@ -112,6 +116,22 @@ def _kills(targets: Targets, counts: Counts) -> Outcome:
     return asyncio.run(
         worker_faults.kill_workers(
             target, prompts=counts.prompts, kills=counts.kills, concurrency=60
+        )
+    )
+
+
+def _tools(targets: Targets, counts: Counts) -> Outcome:
+    targets.close()
+    folder = targets.new_folder()
+    options = {**TWO, COUNTED_TOOLS: str(folder)}
+    target = replace(targets.target(20, **options), models=tool_calls.MODELS)
+    return asyncio.run(
+        tool_calls.call_tools(
+            target,
+            folder,
+            prompts=counts.tool_prompts,
+            kills=counts.tool_kills,
+            concurrency=60,
         )
     )
 
@@ -222,6 +242,7 @@ PARTS: Final[dict[str, Scenario]] = {
     "membership": _membership,
     "full-kills": _full_kills,
     "kills": _kills,
+    "tools": _tools,
     "frozen": _frozen,
     "stops": _stops,
     "isolation": _isolation,

@@ -63,14 +63,18 @@ class Target:
     cluster: Cluster
     provider: Provider
     size: int = 4
+    models: Sequence[str] = MODELS
 
     def __post_init__(self) -> None:
         stored_state.record_transitions(self.cluster.postgres)
 
     @cached_property
     def rooms(self) -> list[PopulatedRoom]:
-        """`size` rooms with one persona per model; a persona answers with the question's canary."""
-        models = [word for model in MODELS for word in ("--model", model)]
+        """`size` rooms with one persona per model; a persona answers with the question's canary.
+
+        The `models` of the part may answer otherwise.
+        """
+        models = [word for model in self.models for word in ("--model", model)]
         return self.cluster.populate(self.size, 2, "--provider", self.provider.base_url, *models)
 
     @asynccontextmanager

@@ -61,7 +61,7 @@ async def kill_workers(target: Target, *, prompts: int, kills: int, concurrency:
         asking = asyncio.create_task(gather_or_cancel(ask_repeatedly(room) for room in rooms))
         while len(killed) < kills and not asking.done():
             if prompts_sent >= prompts * (len(killed) + 1) // (kills + 1):
-                killed += await _kill_busy_worker(target)
+                killed += await kill_busy_worker(target)
             await asyncio.sleep(POLL_SECONDS)
         await asking
         outcome = await target.check(clients)
@@ -95,7 +95,7 @@ def _all_full(target: Target, slots: int) -> bool:
     return all(len(_running_on(target, worker)) == slots for worker in target.cluster.workers)
 
 
-async def _kill_busy_worker(target: Target) -> list[Kill]:
+async def kill_busy_worker(target: Target) -> list[Kill]:
     """Kill and restart a busy worker; return no Kill unless two workers are busy.
 
     A worker that is still importing CrewAI takes nothing over, so no run would be left running.
