@@ -5,7 +5,6 @@ text of an exception is neither stored nor shown nor logged: it can quote keys.
 """
 
 import asyncio
-import importlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -25,7 +24,7 @@ from agents.engine.tool_results import NotText
 from agents.mcp.client import CALL_SECONDS, OPEN_SECONDS
 from agents.mcp.sessions import Sessions
 from agents.tool_types import CallRequest, ToolFunction, ToolResult, ToolSpec
-from agents.tools import calculator, clock, fetch_page
+from agents.tools import calculator, clock, fetch_page, installed
 
 MCP_SECONDS: Final = OPEN_SECONDS + CALL_SECONDS + 5
 """The session bounds its own steps, and knows more of what has happened to a call."""
@@ -184,22 +183,13 @@ class Toolbox:
     async def _run_installed(self, key: str, _call: str, arguments: dict[str, Any]) -> ToolResult:
         loop = asyncio.get_running_loop()
         if key not in self._installed:
-            self._installed[key] = await loop.run_in_executor(THREADS, _load, key)
+            self._installed[key] = await loop.run_in_executor(THREADS, installed.create, key)
         tool = self._installed[key]
         if _is_async(tool):
             return tool_results.of_value(await tool.arun(**arguments))
         return await loop.run_in_executor(
             THREADS, lambda: tool_results.of_value(tool.run(**arguments))
         )
-
-
-def _load(path: str) -> BaseTool:
-    """Return a new tool of the class `package.module:Class`, or the tool that the path names."""
-    module, _, name = path.partition(":")
-    found = getattr(importlib.import_module(module), name)
-    tool = found if isinstance(found, BaseTool) else found()
-    assert isinstance(tool, BaseTool)
-    return tool
 
 
 def _is_async(tool: BaseTool) -> bool:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import Team
 from agents.models import Deciders, Persona, Reach, ToolPolicy
 from agents.services import ToolChoice, list_tools
+from agents.tools.catalog import OWN_TOOLS
 from agents.tools.registry import TeamTool, existing, tools_of_team
 
 PREFIX: Final = "tool-"
@@ -40,8 +41,8 @@ class ToolRow:
 
     @property
     def reach(self) -> str:
-        """How far the tool reaches, in words."""
-        return str(Reach(self.tool.reach).label)
+        """How far the tool reaches, in words; the summary of a tool of our own says it."""
+        return "" if self.tool.id in OWN_TOOLS else str(Reach(self.tool.reach).label)
 
 
 class ToolFields:

@@ -250,6 +250,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 EGRESS_ALLOW = frozenset(ENV.egress_allow)
 EGRESS_PROXY = parse_proxy_url(ENV.egress_proxy.get_secret_value()) if ENV.egress_proxy else None
 CONNECTION_KEYS = connection_keys(SECRET_KEY, SECRET_KEY_FALLBACKS)
+TOOLS = ENV.tools
 RUN_SECONDS = ENV.run_seconds
 APPROVAL_HOURS = ENV.approval_hours
 RUN_CHARACTERS = ENV.run_characters

@@ -86,6 +86,13 @@ def _long_key(key: SecretStr | None) -> SecretStr | None:
     return key
 
 
+def _tool(path: str) -> str:
+    """Require the path of a class: `package.module:Class`."""
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", path) or len(path) > 200:
+        raise Mistake("must be a list of classes: package.module:Class,package.module:Class")
+    return path
+
+
 def _file_of(name: str) -> Any:  # Any: the type that pydantic gives to `Field`
     return Field(None, description=f"file whose text is the value of {PREFIX}{name.upper()}")
 
@@ -195,6 +202,13 @@ class Env(BaseSettings):
         "it must allow CONNECT to IP addresses",
     )
     egress_proxy_file: Path | None = _file_of("egress_proxy")
+    tools: Annotated[
+        tuple[Annotated[str, AfterValidator(_tool)], ...], NoDecode, BeforeValidator(_split)
+    ] = Field(
+        (),
+        description="tools that personas can use beside Maru's own: installed classes on CrewAI's "
+        "BaseTool, package.module:Class,…",
+    )
     run_seconds: float = Field(
         300,
         gt=0,

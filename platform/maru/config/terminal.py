@@ -14,6 +14,11 @@ def say(sentence: str) -> None:
     _print(sentence, sys.stdout, "info")
 
 
+def complain(sentence: str) -> None:
+    """Print a sentence about a mistake with which the process can continue, on standard error."""
+    _print(sentence, sys.stderr, "error")
+
+
 def give_up(*sentences: str, status: int = 1, before: str = "", after: str = "") -> NoReturn:
     """Print the sentences on standard error and exit with `status`.
 

@@ -7,10 +7,17 @@ from contextlib import asynccontextmanager
 from importlib.machinery import ModuleSpec
 from threading import get_ident
 
+import structlog
+from django.db import DatabaseError
+
 from agents import engine
+from maru.config import terminal
 from maru.server.lifespan import running
+from rooms.executors import RUNS, in_thread
 from rooms.runs.prompts.upkeep import upkeep
 from rooms.runs.runner import Runner
+
+log = structlog.get_logger(__name__)
 
 CREWAI = ("crewai_core", "crewai")
 
@@ -29,10 +36,22 @@ async def _serve(runner: Runner, drain_seconds: float) -> None:
     runner.start()
     try:
         await _warm()
+        await in_thread(RUNS, _register_tools)
         async with running(upkeep.run(), "upkeep of prompts"):
             await runner.run()
     finally:
         await runner.drain(drain_seconds)
+
+
+def _register_tools() -> None:
+    """Write the rows of the installed tools. Answers are given also if that fails."""
+    from agents.tools import installed  # noqa: PLC0415 - imports CrewAI
+
+    try:
+        for sentence in installed.register():
+            terminal.complain(sentence)
+    except DatabaseError:
+        log.exception("tools.not_registered")
 
 
 async def _warm() -> None:

@@ -156,7 +156,7 @@ async def test_an_address_that_is_not_public_is_refused(web: Web) -> None:
     assert web.proxy.heads == []
 
 
-async def test_a_redirect_to_such_an_address_is_refused(web: Web) -> None:
+async def test_a_redirect_to_an_address_that_is_not_public_is_refused(web: Web) -> None:
     schemes = ("file:///etc/passwd", "gopher://127.0.0.1/", "data:text/html,x", "javascript:x")
     for url in (*targets(), *schemes):
         if url.isprintable():  # another one is no header
@@ -292,7 +292,7 @@ async def test_a_stop_ends_the_process_of_the_page(web: Web) -> None:
 
     fetching = asyncio.create_task(fetch())
     async with asyncio.timeout(DEADLINE):
-        while not children():  # noqa: ASYNC110 - no event tells that a process has started
+        while not children():  # noqa: ASYNC110 - a process has no event of its start
             await asyncio.sleep(0.01)
     fetching.cancel()
     await asyncio.gather(fetching, return_exceptions=True)

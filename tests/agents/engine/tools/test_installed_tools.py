@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from pytest_django.fixtures import Settings
 
 from agents.engine_types import Limits
 from agents.tool_types import MAX_RESULT, MAX_STORED_RESULT
@@ -13,6 +14,12 @@ from tests.deadlines import DEADLINE
 from tests.provider import Provider
 
 MODULE = "tests.agents.engine.tools.installed"
+NAMES = ("Doubling", "AsyncDoubling", "greet", "Answering")
+
+
+@pytest.fixture(autouse=True)
+def _named_by_the_operator(settings: Settings) -> None:
+    settings.TOOLS = tuple(f"{MODULE}:{name}" for name in NAMES)
 
 
 def stage_with(provider: Provider, name: str) -> Stage:

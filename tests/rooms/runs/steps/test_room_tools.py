@@ -126,7 +126,7 @@ def test_authors_are_named_as_in_the_prompt_and_no_text_can_forge_one(cast: Cast
     assert whole.text.count("\n[person Moderator]") == 1  # behind the line that names the author
 
 
-def test_namesakes_are_told_apart(cast: Cast) -> None:
+def test_namesakes_have_labels_of_their_own(cast: Cast) -> None:
     update_profile(user=cast.member, name="Owner")
     say(cast, "needle")
     say(cast, "needle", user=cast.member)
