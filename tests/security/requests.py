@@ -146,7 +146,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /invitations/accept": {"token": "none"},
     "POST /teams/{team_id}/connections": {"name": "x", "kind": "demo"},
     "PATCH /teams/{team_id}/connections/{connection_id}": {"name": "x"},
-    "POST /teams/{team_id}/mcp": {"name": "x", "url": "https://api.example.com/mcp", "auth": "oauth"},
+    "POST /teams/{team_id}/mcp": {
+        "name": "x",
+        "url": "https://api.example.com/mcp",
+        "auth": "oauth",
+    },
     "PATCH /teams/{team_id}/mcp/{server_id}": {"name": "x"},
     "PATCH /teams/{team_id}/tools/{tool_id}": {"changes": True},
     "POST /teams/{team_id}/tools/{tool_id}/approve": {"sha256": "0" * 64},
