@@ -94,11 +94,11 @@ async def test_no_redirect_is_followed_not_even_to_the_same_server(
     for target in (f"http://{good.address}{path}", f"http://{hostile.address}{path}"):
         session = Session(url=hostile.url, team=TEAM)
         await session.open()
-        sent = len(hostile.requests)
+        called = len(hostile.called)
         hostile.redirect_to = target
         with pytest.raises(McpFailed, match="redirected"):
             await session.call("redirect", {})
-        assert len(hostile.requests) == sent + 1
+        assert len(hostile.called) == called + 1
         await session.close()
 
     assert good.requests == []
