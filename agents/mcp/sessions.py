@@ -19,7 +19,7 @@ from agents.mcp.definitions import Listing
 from agents.mcp.listing import store_listing
 from agents.mcp.threads import in_thread
 from agents.mcp.transport import FailureCode, McpFailed
-from agents.models import Tool
+from agents.models import McpServer, Tool
 from agents.tool_types import McpSpec, ToolResult, ToolSpec
 
 # The words are for models, and quote nothing of the server.
@@ -135,6 +135,8 @@ class _Server:
         return await self._start()
 
     async def _start(self) -> Session:
+        if not await in_thread(_is_current, self._spec):
+            raise McpFailed("not_allowed")
         session = Session(url=self._spec.url, team=self._spec.team_id, headers=self._headers())
         self._started.append(session)
         await session.open()
@@ -166,6 +168,11 @@ class _Server:
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         return headers
+
+
+def _is_current(spec: McpSpec) -> bool:
+    """Return True if the server is still enabled, with the address that the run has copied."""
+    return McpServer.objects.filter(pk=spec.id, url=spec.url, enabled=True).exists()
 
 
 def _compare(server_id: UUID, listing: Listing) -> frozenset[UUID]:

@@ -14,7 +14,7 @@ from accounts.hooks import AccessRevoked, AccountHooks
 from accounts.models import TeamMember, TeamRole, User
 from accounts.roles import PERSONA_RIGHTS, get_permissions
 from agents.hooks import agent_hooks
-from agents.models import Persona, PersonaGrant
+from agents.models import McpSignIn, Persona, PersonaGrant
 from agents.permissions import SHARE, lock_persona, rights_in
 
 MAX_GRANTS: Final = 200
@@ -100,11 +100,12 @@ class GrantHooks(AccountHooks):
     """The hooks of agents for users, teams and credentials."""
 
     def access_revoked(self, event: AccessRevoked) -> None:
-        """Delete the grants of a user who leaves a team: rejoining must not restore them."""
+        """Delete the grants and sign-ins of a user who leaves a team; rejoining restores none."""
         if event.team_id is not None:
             PersonaGrant.objects.filter(
                 user=event.user_id, content_object__team=event.team_id
             ).delete()
+            McpSignIn.objects.filter(user=event.user_id, server__team=event.team_id).delete()
 
 
 def _audit_facts(held: Mapping[Grantee, Iterable[str]]) -> dict[str, object]:

@@ -54,7 +54,6 @@ def sign_in(request: HttpRequest, server_id: UUID) -> HttpResponse:
             request.session[KEPT] = kept | {start.state: start.kept}
     context = {
         "server": server,
-        "team": server.team,
         "start": start,
         "signed_in": is_signed_in(user, server),
         "section": "mcp_sign_ins",

@@ -16,10 +16,11 @@ ONE_WAY = "Imports point one way"
 GUARDIAN = "Only accounts.roles knows guardian"
 CREWAI = "Only the engine knows CrewAI"
 ENGINE = "No web process reaches the engine"
+SDK = "Only the client knows the MCP SDK"
 ROOMS = "Layers of rooms"
 AGENTS = "Layers of agents"
 ACCOUNTS = "Layers of accounts"
-CONTRACTS = (ONE_WAY, ROOMS, AGENTS, ACCOUNTS, GUARDIAN, CREWAI, ENGINE)
+CONTRACTS = (ONE_WAY, ROOMS, AGENTS, ACCOUNTS, GUARDIAN, CREWAI, SDK, ENGINE)
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,9 @@ def test_tree_keeps_every_contract(tree: Path) -> None:
         ("agents/services/personas.py", "import agents.engine.demo", {AGENTS, ENGINE}),
         ("platform/maru/server/asgi.py", "import maru.server.answer_worker", {ENGINE}),
         ("agents/models/personas.py", "import crewai", {CREWAI, ENGINE}),
+        ("agents/mcp/child.py", "import mcp", {SDK, ENGINE}),
+        ("agents/services/mcp_servers.py", "import agents.mcp.sessions", {ENGINE}),
+        ("agents/engine/toolbox.py", "from mcp import types", {SDK}),
     ],
 )
 def test_forbidden_import_is_found(tree: Path, module: str, line: str, broken: set[str]) -> None:

@@ -2,14 +2,17 @@
 
 import asyncio
 import time
+from typing import Any, get_args
 
 import pytest
 from pytest_django import Settings
 
-from agents.mcp.sessions import CHANGED, Sessions
+from agents.mcp.sessions import CHANGED, FAILURES, Sessions
 from agents.mcp.threads import in_thread
+from agents.mcp.transport import FailureCode
 from agents.models import McpServer, Tool
-from agents.services import approve_tool
+from agents.services import approve_tool, update_mcp_server
+from agents.services.mcp_reports import SENTENCES
 from tests.agents.cast import ALLOWED, Cast, make_cast
 from tests.deadlines import DEADLINE, scaled
 from tests.mcp.hostile import Hostile, tool
@@ -164,3 +167,25 @@ async def test_a_server_that_is_gone_fails_the_call(cast: Cast, hostile: Hostile
     row = await in_thread(Tool.objects.get, server=bad_server, key="fine")
     assert refused.text == CHANGED
     assert not row.listed
+
+
+@pytest.mark.parametrize(
+    "change", [{"enabled": False}, {"url": "https://203.0.113.7/mcp"}], ids=["disabled", "moved"]
+)
+async def test_a_server_that_was_changed_during_the_run_gets_no_request(
+    server: McpServer, good: Running, cast: Cast, change: dict[str, Any]
+) -> None:
+    tools = await in_thread(tool_specs, server)
+    good.requests.clear()
+    await in_thread(lambda: update_mcp_server(user=cast.admin, server_id=server.pk, **change))
+
+    async with Sessions() as sessions:
+        refused = await sessions.call(tools["echo"], {"text": "hello"})
+
+    assert refused.short == "not_allowed"
+    assert good.requests == []
+
+
+def test_each_failure_has_words() -> None:
+    assert set(FAILURES) == set(get_args(FailureCode))
+    assert set(SENTENCES) == set(get_args(FailureCode))

@@ -310,6 +310,16 @@ def test_a_member_who_leaves_during_the_sign_in_stores_nothing(
     assert not McpSignIn.objects.exists()
 
 
+def test_leaving_the_team_deletes_the_sign_in(cast: Cast, protected: Protected) -> None:
+    server = _add(cast, protected, personal=True)
+    _sign_in(_client(cast.member), server, protected, "member")
+    _sign_in(_client(cast.admin), server, protected, "admin")
+
+    remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk)
+
+    assert McpSignIn.objects.get().user == cast.admin
+
+
 def test_a_sign_in_is_audited_without_tokens(cast: Cast, protected: Protected) -> None:
     server = _add(cast, protected)
     _sign_in(_client(cast.admin), server, protected, "team")

@@ -74,6 +74,7 @@ OTHER_PARAMETERS = {
     "q",  # the words that a list is searched for
     *("action", "since", "until"),  # a filter of visible objects
     *("panel", "show", "next"),  # the layout of a page, and the next page
+    *("code", "state", "iss"),  # the answer of an authorization server
     "starter",  # a sentence of the product, by its number
 }
 

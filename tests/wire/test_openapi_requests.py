@@ -29,6 +29,8 @@ SOON = (timezone.now() + timedelta(days=30)).isoformat()
 ALLOWED_TEXTS: dict[str, list[str]] = {
     "thread": ["all"],
     "base_url": [""],
+    "url": ["https://api.example.com/mcp"],
+    "sha256": ["0" * 64],
     "email": ["", "someone@example.com"],
     "expires_at": [SOON],
     "handle": ["nari", "@나리", "x" * 40],
@@ -73,6 +75,8 @@ def allowed_by(shape: Schema, name: str) -> list[Any]:  # one case per type
             return [None]
         case "boolean":
             return [True, False]
+        case "object":
+            return [{}]
         case "integer" | "number":
             return [shape[bound] for bound in ("minimum", "maximum") if bound in shape]
         case "array":

@@ -30,6 +30,7 @@ _ORDER: Final = [
     "css/components/field.css",
     "css/components/form.css",
     "css/components/tag.css",
+    "css/components/tool.css",
     "css/components/mark.css",
     "css/components/planks.css",
     "css/base/sidebar.css",

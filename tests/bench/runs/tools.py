@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tests.bench.report.figures import Figure, of_rounds, percentile
 from tests.bench.resources import Resources
+from tests.bench.runs import mcp_calls
 from tests.live import ROOT
 
 LIBRARIES: Final = ("sdk", "engine")
@@ -48,6 +49,7 @@ def measure(resources: Resources) -> list[Figure]:
         ),
         of_rounds("a round of tools, the engine, p99", p99, "ms"),
         of_rounds("a round of tools, the library, p50", times["sdk"], "ms"),
+        *mcp_calls.measure(resources),
     ]
 
 
