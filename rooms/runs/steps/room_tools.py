@@ -18,7 +18,7 @@ from agents.engine.prompt import header
 from agents.tool_types import ToolFunction, ToolResult
 from rooms.executors import RUNS, in_thread
 from rooms.models import AuthorKind, Message, MessageStatus, Room, Run
-from rooms.runs.ending import unauthorized
+from rooms.runs.crews.rights import unauthorized
 from rooms.runs.lifecycle import Job
 
 MAX_SCANNED: Final = 20_000
