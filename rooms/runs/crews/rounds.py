@@ -56,7 +56,7 @@ def begin(
     """Store the round of a message and queue its first run; the caller has locked the room.
 
     Returns the run, none if no persona may answer, and the events, which the caller records
-    together with its own. Of too many personas that nobody has chosen, the first ones answer.
+    together with its own. Of too many personas that the policy has chosen, the first ones answer.
     Raises Invalid for too many others, and RateLimited if too many runs are queued already.
     """
     limit = min(MAX_IN_TURN, settings.ANSWERS_PER_MESSAGE)

@@ -1,6 +1,5 @@
-"""Rounds: personas that answer one message in turn."""
+"""Rounds: who answers in which turn, and what each persona reads."""
 
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -9,8 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from accounts.errors import Conflict, Forbidden, Invalid, NotFound
-from agents.engine_types import AnswerFailed
+from accounts.errors import Invalid
 from agents.models import Persona
 from agents.services import create_demo_persona, set_persona_enabled, update_persona
 from rooms import queries, services
@@ -23,10 +21,9 @@ from rooms.protocol.failures import (
     PERSONA_UNBOUND,
 )
 from rooms.protocol.serializers import round_body
-from rooms.runs import leases, lifecycle
-from rooms.runs.lifecycle import Job
-from tests.rooms.claiming import claim_and_start
+from rooms.runs import lifecycle
 from tests.rooms.conftest import Cast
+from tests.rooms.runs.crews.turns import answer, ask, begin, fail, queued, said, start, states
 
 pytestmark = pytest.mark.django_db
 
@@ -42,51 +39,6 @@ def personas(cast: Cast) -> dict[str, Persona]:
         services.bind_persona(user=cast.owner, room_id=cast.room.pk, persona_id=persona.pk)
     services.update_room(user=cast.owner, room_id=cast.room.pk, mode=RoomMode.ROUND)
     return found
-
-
-def ask(cast: Cast, text: str = "question", **options: Any) -> Round | None:
-    posted = services.post_message(user=cast.member, room_id=cast.room.pk, text=text, **options)
-    return Round.objects.filter(message=posted.message).first()
-
-
-def begin(cast: Cast, text: str = "question", **options: Any) -> Round:
-    round_ = ask(cast, text, **options)
-    assert round_ is not None
-    return round_
-
-
-def start() -> Job:
-    taken = claim_and_start("worker")
-    assert taken is not None
-    assert taken[1] is not None
-    return taken[1]
-
-
-def answer(text: str) -> Message:
-    """Claim the next run and complete it with this text; return the answer."""
-    job = start()
-    lifecycle.complete(job, text, None)
-    return Message.objects.get(pk=job.message)
-
-
-def fail(code: Any = "provider_unavailable") -> Run:
-    job = start()
-    lifecycle.fail(job, AnswerFailed(code), "")
-    return Run.objects.get(pk=job.run)
-
-
-def queued() -> list[str]:
-    runs = Run.objects.filter(state=RunState.QUEUED).order_by("queued_at")
-    return list(runs.values_list("persona__handle", flat=True))
-
-
-def states(round_: Round) -> list[str]:
-    round_.refresh_from_db()
-    return [round_.state, *(step["state"] for step in round_.steps)]
-
-
-def said(job: Job) -> list[str]:
-    return [turn.text for turn in job.turns]
 
 
 @pytest.mark.usefixtures("personas")
@@ -202,7 +154,7 @@ def test_each_lost_right_passes_over_its_step(cast: Cast, personas: dict[str, Pe
     assert [step.get("reason") for step in round_.steps] == [None, PERSONA_OFF, ASKER_MAY_NOT_USE]
 
 
-def test_persona_that_is_muted_meanwhile_is_passed_over(
+def test_persona_that_is_muted_during_a_round_is_passed_over(
     cast: Cast, personas: dict[str, Persona]
 ) -> None:
     round_ = begin(cast)
@@ -215,141 +167,6 @@ def test_persona_that_is_muted_meanwhile_is_passed_over(
     assert round_.steps[1]["reason"] == PERSONA_MUTED
     answer("first")
     assert queued() == ["three"]
-
-
-@pytest.mark.usefixtures("personas")
-def test_failed_step_pauses_the_round_until_it_is_retried(cast: Cast) -> None:
-    round_ = begin(cast)
-    failed = fail()
-
-    assert (queued(), states(round_)) == ([], ["paused", "failed", "waiting", "waiting"])
-    assert round_.steps[0]["reason"] == "provider_unavailable"
-    retried = services.retry_run(user=cast.member, run_id=failed.pk)
-    assert states(round_) == ["running", "running", "waiting", "waiting"]
-    assert round_.steps[0] == {
-        "persona": str(failed.persona_id),
-        "name": "Garam",
-        "run": str(retried.pk),
-        "state": "running",
-    }
-    answer("first")
-    assert (queued(), states(round_)) == (["two"], ["running", "completed", "running", "waiting"])
-
-
-@pytest.mark.usefixtures("personas")
-def test_failed_step_can_be_skipped(cast: Cast) -> None:
-    round_ = begin(cast)
-    answer("first")
-    fail("timeout")
-
-    with pytest.raises(Forbidden):
-        services.skip_step(user=cast.reader, round_id=round_.pk)
-    with pytest.raises(NotFound):
-        services.skip_step(user=cast.stranger, round_id=round_.pk)
-    services.skip_step(user=cast.moderator, round_id=round_.pk)
-
-    assert states(round_) == ["running", "completed", "failed", "running"]
-    job = start()
-    assert said(job) == ["question", "first"]
-    with pytest.raises(Conflict):
-        services.skip_step(user=cast.member, round_id=round_.pk)
-
-
-@pytest.mark.usefixtures("personas")
-def test_worker_that_dies_three_times_pauses_the_round(cast: Cast) -> None:
-    round_ = begin(cast)
-    for _ in range(leases.MAX_ATTEMPTS):
-        start()
-        Run.objects.filter(state=RunState.RUNNING).update(lease_until=None)
-        leases.reap()
-
-    assert states(round_)[:2] == ["paused", "failed"]
-    assert round_.steps[0]["reason"] == "interrupted"
-
-
-@pytest.mark.usefixtures("personas")
-def test_stopped_step_is_passed_over(cast: Cast) -> None:
-    round_ = begin(cast)
-    job = start()
-
-    services.cancel_run(user=cast.member, run_id=job.run)
-
-    assert states(round_) == ["running", "cancelled", "running", "waiting"]
-    assert said(start()) == ["question"]
-
-
-@pytest.mark.usefixtures("personas")
-def test_cancelled_round_ends_its_run_and_begins_no_other(cast: Cast) -> None:
-    round_ = begin(cast)
-    answer("first")
-    start()
-
-    for user, error in ((cast.reader, Forbidden), (cast.stranger, NotFound)):
-        with pytest.raises(error):
-            services.cancel_round(user=user, round_id=round_.pk)
-    services.cancel_round(user=cast.member, round_id=round_.pk)
-
-    assert (queued(), states(round_)) == ([], ["cancelled", "completed", "cancelled", "cancelled"])
-    assert not Run.objects.active().exists()
-    assert services.cancel_round(user=cast.member, round_id=round_.pk).ended_at == round_.ended_at
-
-
-@pytest.mark.usefixtures("personas")
-def test_round_ends_when_the_asker_is_removed(cast: Cast) -> None:
-    round_ = begin(cast)
-    answer("first")
-
-    services.remove_member(user=cast.owner, room_id=cast.room.pk, member_id=cast.member.pk)
-
-    assert (queued(), states(round_)) == ([], ["cancelled", "completed", "failed", "cancelled"])
-
-
-@pytest.mark.usefixtures("personas")
-def test_round_of_a_removed_asker_does_not_go_on_after_a_retry(cast: Cast) -> None:
-    round_ = begin(cast)
-    failed = fail()
-    services.remove_member(user=cast.owner, room_id=cast.room.pk, member_id=cast.member.pk)
-
-    services.retry_run(user=cast.moderator, run_id=failed.pk)
-    answer("first")
-
-    assert (queued(), states(round_)) == ([], ["cancelled", "completed", "cancelled", "cancelled"])
-
-
-@pytest.mark.usefixtures("personas")
-@pytest.mark.parametrize("is_paused", [False, True])
-def test_round_ends_with_its_message(cast: Cast, *, is_paused: bool) -> None:
-    round_ = begin(cast)
-    if is_paused:
-        fail()
-
-    services.delete_message(user=cast.member, message_id=round_.message_id)
-
-    assert (queued(), states(round_)[0]) == ([], "cancelled")
-    assert not Run.objects.active().exists()
-
-
-@pytest.mark.usefixtures("personas")
-def test_round_goes_on_after_its_answer_is_deleted(cast: Cast) -> None:
-    round_ = begin(cast)
-    job = start()
-
-    services.delete_message(user=cast.moderator, message_id=job.message)
-
-    assert (queued(), states(round_)) == (["two"], ["running", "cancelled", "running", "waiting"])
-
-
-@pytest.mark.usefixtures("personas")
-def test_archived_and_deleted_rooms_have_no_rounds(cast: Cast) -> None:
-    round_ = begin(cast)
-    services.archive_room(user=cast.owner, room_id=cast.room.pk)
-    assert (queued(), states(round_)[0]) == ([], "cancelled")
-    services.restore_room(user=cast.owner, room_id=cast.room.pk)
-    round_ = begin(cast)
-
-    services.delete_room(user=cast.owner, room_id=cast.room.pk)
-
-    assert (queued(), states(round_)[0]) == ([], "cancelled")
 
 
 def test_new_version_of_a_step_reads_the_answers_before_it(
