@@ -12,7 +12,7 @@ from tests.wire.server import Server
 
 # Fewer than the default, so that a test can occupy all of them and queue runs.
 SLOTS = 12
-MODULES = 23
+MODULES = 25
 ROOMS = 5
 MODELS = (
     "echo",
