@@ -316,7 +316,7 @@ def test_the_pages_work_without_scripts(cast: Cast, hostile: Hostile) -> None:
     row = Tool.objects.get(key="fine")
 
     assert "it has 2 tools" in checked.content.decode()
-    assert created.url == f"{root}/{server.pk}/"
+    assert created["Location"] == f"{root}/{server.pk}/"
     page = refreshed.content.decode()
     assert "&lt;b&gt;Deletes&lt;/b&gt; everything." in page
     assert "Changed" in page

@@ -504,7 +504,9 @@ def withdraw(cast: Cast) -> None:
 
 def delete_answer_with_calls(cast: Cast) -> None:
     wait_for_people(cast)
-    services.delete_message(user=cast.owner, message_id=Run.objects.get().answer_id)
+    answer = Run.objects.get().answer
+    assert answer is not None
+    services.delete_message(user=cast.owner, message_id=answer.pk)
 
 
 # The services that record an event of each type, some in several ways.

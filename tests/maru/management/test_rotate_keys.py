@@ -62,7 +62,12 @@ def _every_kind(db: None, settings: Settings) -> None:
         key="sk-CANARY",
         models=["large"],
     )
-    server: dict[str, Any] = {"user": owner, "team_id": team.pk, "url": "https://203.0.113.7/mcp", "auth": "oauth"}
+    server: dict[str, Any] = {
+        "user": owner,
+        "team_id": team.pk,
+        "url": "https://203.0.113.7/mcp",
+        "auth": "oauth",
+    }
     create_mcp_server(**server, name="Headers", headers={"X-Key": "mcp-CANARY"})
     create_mcp_server(**server, name="Client", client_id="ours", client_secret="mcp-CANARY")
     signed_in = create_mcp_server(**server, name="Tokens")

@@ -118,7 +118,8 @@ def test_run_goes_on_when_all_have_answered(cast: Cast) -> None:
     again = take()
     (past,) = again.past
     assert [(call.state, call.request.id) for call in past.calls] == [("done", question.pk)]
-    (step,) = Message.objects.get(pk=job.message).steps or ()
+    steps = Message.objects.get(pk=job.message).steps or []
+    (step,) = steps
     assert (step["state"], step["result"]) == ("done", "3 answers")
 
 

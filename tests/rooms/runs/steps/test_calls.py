@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -159,7 +160,11 @@ def test_tool_of_a_server_runs_only_while_it_is_approved_and_served(cast: Cast, 
     elif fault == "foreign":
         McpServer.objects.update(team=create_team(user=cast.stranger, name="Third"))
     else:
-        Tool.objects.update(**{"unapproved": {"sha256": "b"}, "unlisted": {"listed": False}}[fault])
+        changes: dict[str, dict[str, Any]] = {
+            "unapproved": {"sha256": "b"},
+            "unlisted": {"listed": False},
+        }
+        Tool.objects.update(**changes[fault])
 
     assert not journal.begin(job, call.pk)
     assert propose(job, request(tool), number=1) == ["denied"]

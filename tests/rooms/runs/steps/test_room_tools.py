@@ -25,8 +25,8 @@ pytestmark = pytest.mark.django_db
 
 
 def say(cast: Cast, text: str, **options: Any) -> UUID:
-    options = {"user": cast.owner, "room_id": cast.room.pk, "personas": []} | options
-    return services.post_message(text=text, **options).message.pk
+    usual: dict[str, Any] = {"user": cast.owner, "room_id": cast.room.pk, "personas": []}
+    return services.post_message(text=text, **usual | options).message.pk
 
 
 def search(cast: Cast, words: str, **arguments: str) -> ToolResult:
