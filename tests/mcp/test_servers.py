@@ -71,7 +71,7 @@ def test_adding_a_server_lists_its_tools_in_a_child_process(cast: Cast, good: Ru
     assert (echo.changes, echo.idempotent, echo.approved) == (True, False, True)
     assert echo.claims == {"read_only": True, "idempotent": True}
 
-    listed = client.get(f"/api/v1/teams/{cast.team.pk}/tools").json()["tools"]
+    listed = client.get(f"/api/v1/teams/{cast.team.pk}/tools").json()["items"]
     assert "good-tools_echo" in [row["name"] for row in listed]
 
 

@@ -90,7 +90,7 @@ def test_a_key_that_is_changed_during_the_rotation_is_kept(
         Connection.objects.update(key_encrypted="changed during the rotation")
         return stored
 
-    monkeypatch.setattr("agents.services.connections.rotate", change_key)
+    monkeypatch.setattr("agents.services.rotation.rotate", change_key)
 
     assert rotate_keys() == 0
     cast.connection.refresh_from_db()
