@@ -12,7 +12,7 @@ from tests.wire.server import Server
 
 # Fewer than the default, so that a test can occupy all of them and queue runs.
 SLOTS = 12
-MODULES = 21
+MODULES = 23
 ROOMS = 5
 MODELS = (
     "echo",
@@ -27,6 +27,7 @@ MODELS = (
     "fault-truncated",
     "fault-reset-after-4",
     "fault-empty",
+    "tools",
 )
 
 
