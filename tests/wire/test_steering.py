@@ -1,5 +1,6 @@
 """Lines of members to an answer while it is being made."""
 
+import json
 import urllib.request
 from uuid import uuid4
 
@@ -124,4 +125,4 @@ def repeat(server: Server, person: Person, run: str, key: str) -> str:
         },
     )
     with urllib.request.urlopen(request) as response:
-        return response.read().decode().split('"')[3]
+        return str(json.load(response)["id"])

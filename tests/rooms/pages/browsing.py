@@ -4,7 +4,7 @@ import json
 import re
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.test import Client
 from django.urls import reverse
@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.models import User
 from agents.engine_types import AnswerFailed, Usage
 from rooms import services
-from rooms.models import Message, Room, Run
+from rooms.models import Message, Question, Room, Round, Run, ToolCall
 from rooms.runs import lifecycle
 from tests.rooms.claiming import claim_run, start_run
 from tests.rooms.conftest import Cast
@@ -90,3 +90,13 @@ def answer(cast: Cast, text: str = "answer", failure: AnswerFailed | None = None
     else:
         lifecycle.fail(job, failure, text)
     return Run.objects.get(pk=run.pk)
+
+
+def acting_ids(run: Run) -> dict[str, UUID]:
+    """Return ids for the addresses of what a run does: a call, its question, a round."""
+    call = ToolCall.objects.create(
+        run=run, request=0, position=0, call_id="call", name="tool", arguments_sha256="0" * 64
+    )
+    Question.objects.create(call=call, room=run.room, text="?", expires_at=timezone.now())
+    round_ = Round.objects.create(room=run.room, message=run.message)
+    return {"call_id": call.pk, "question_id": call.pk, "round_id": round_.pk}

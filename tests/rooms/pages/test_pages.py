@@ -16,22 +16,13 @@ from accounts.services.teams import add_team_member
 from agents.engine_types import AnswerFailed
 from agents.services import Grant, create_demo_persona, put_grants
 from rooms import services
-from rooms.models import (
-    Message,
-    Question,
-    Room,
-    RoomMember,
-    RoomRole,
-    Round,
-    Run,
-    RunState,
-    ToolCall,
-)
+from rooms.models import Message, Room, RoomMember, RoomRole, Run, RunState
 from rooms.pages.urls import urlpatterns
 from rooms.protocol.failures import failure_sentence
 from tests.rooms.claiming import claim_run, start_run
 from tests.rooms.conftest import Cast, make_user
 from tests.rooms.pages.browsing import (
+    acting_ids,
     answer,
     ask,
     browser,
@@ -53,11 +44,6 @@ pytestmark = pytest.mark.django_db
 
 def addresses(cast: Cast, run: Run) -> dict[str, tuple[str, str]]:
     """Return every URL of the app by name, with ids that exist and with ids that do not."""
-    call = ToolCall.objects.create(
-        run=run, request=0, position=0, call_id="call", name="tool", arguments_sha256="0" * 64
-    )
-    Question.objects.create(call=call, room=cast.room, text="?", expires_at=timezone.now())
-    round_ = Round.objects.create(room=cast.room, message=run.message, requested_by=cast.member)
     ids = {
         "team_id": cast.team.pk,
         "room_id": cast.room.pk,
@@ -65,9 +51,7 @@ def addresses(cast: Cast, run: Run) -> dict[str, tuple[str, str]]:
         "message_id": run.message_id,
         "user_id": cast.member.pk,
         "persona_id": cast.persona.pk,
-        "call_id": call.pk,
-        "question_id": call.pk,
-        "round_id": round_.pk,
+        **acting_ids(run),
     }
     found = {}
     for pattern in urlpatterns:
