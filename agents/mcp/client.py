@@ -25,7 +25,7 @@ from mcp.shared.session import RequestResponder
 from agents.egress.guard import EgressRefused
 from agents.egress.proxy import open_transport
 from agents.mcp.definitions import MAX_TOOLS, Listing, clean_lines, read_listing
-from agents.mcp.results import describe
+from agents.mcp.result_text import describe
 from agents.mcp.transport import ERROR_CODE, FailureCode, GuardedTransport, McpFailed
 
 OPEN_SECONDS: Final = 20.0

@@ -17,7 +17,7 @@ from rooms.models import Question, QuestionState
 from rooms.permissions import VIEW
 from rooms.protocol.payloads import QuestionBody
 from rooms.protocol.serializers import question_body
-from rooms.runs.steps.questions import MAX_ANSWER
+from rooms.runs.steps.open_questions import MAX_ANSWER
 from rooms.services.questions import access_question, questions_for
 
 routes = Routes("questions")

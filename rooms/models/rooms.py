@@ -101,7 +101,7 @@ class Room(models.Model):
     opened_by = models.ForeignKey(
         User, models.SET_NULL, null=True, editable=False, related_name="+"
     )
-    # Only open rooms have it; see rooms.services.arrivals.
+    # Only open rooms have it; see rooms.services.people.arrivals.
     for_everyone = models.BooleanField(_("for everyone"), default=False, db_default=False)
     answer_policy = models.CharField(
         _("who answers"), max_length=8, choices=AnswerPolicy, default=AnswerPolicy.DEFAULT
@@ -153,7 +153,7 @@ class Room(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     archived_at = models.DateTimeField(null=True, editable=False)
     deleted_at = models.DateTimeField(null=True, editable=False)  # without members; see purge_rooms
-    # Without active members since then; see rooms.services.owners.
+    # Without active members since then; see rooms.services.people.owners.
     abandoned_at = models.DateTimeField(null=True, editable=False)
 
     objects = RoomQuerySet.as_manager()

@@ -21,7 +21,7 @@ class RoundState(models.TextChoices):
 
 
 class Round(models.Model):
-    """A message that personas answer in turn, see `rooms.runs.crews.rounds`.
+    """A message that personas answer in turn, see `rooms.runs.crews.round_steps`.
 
     `steps` is a list of `payloads.RoundStep`, in order. Changed under the lock of the room.
     """

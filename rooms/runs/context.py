@@ -17,7 +17,7 @@ from accounts.names import tell_apart
 from agents.engine_types import Present, Summary, Surroundings, Turn
 from agents.models import Persona
 from rooms.models import AuthorKind, Message, MessageStatus, Room, RoomMember, RoomSummary, Run
-from rooms.runs.crews import rounds, trees
+from rooms.runs.crews import round_steps, trees
 from rooms.runs.crews.rights import BoundPersona
 from rooms.runs.prompts.budget import MAX_TURNS, Budget, first_words
 
@@ -107,7 +107,7 @@ def conversation(run: Run, reading: RoomReading) -> Conversation:
     """
     asking = trees.asking(run)
     answered = asking.run if asking else run
-    last = rounds.answer_before(answered) or answered.message
+    last = round_steps.answer_before(answered) or answered.message
     place = _place(last)
     said, around, fell_out = _said(last, place)
     from_seq = said[0].seq if said and fell_out else None

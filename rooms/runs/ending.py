@@ -29,11 +29,11 @@ from rooms.protocol.events import (
 )
 from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import queue
-from rooms.runs.crews import rounds, trees
+from rooms.runs.crews import round_steps, trees
 from rooms.runs.crews.rights import not_allowed, unauthorized
 from rooms.runs.delta_store import delta_store
 from rooms.runs.notifications import notify_stopped
-from rooms.runs.steps import questions, steering
+from rooms.runs.steps import open_questions, steering_lines
 from rooms.runs.steps.calls import withdraw
 
 
@@ -88,14 +88,14 @@ def end_runs(room: Room, reasons: Mapping[Run, Reason], written: ParsedText | No
     if written is None and any(run.state == RunState.RUNNING for run in reasons):
         notify_stopped()
     ended_at, handles = timezone.now(), cache(room.handles)
-    steering.fail(reasons)
+    steering_lines.fail(reasons)
     texts = _Texts(written)
     ends = (_end(run, reasons[run], texts, ended_at, handles) for run in reasons)
     record(room, *chain.from_iterable(ends))
     _save_ends(reasons)
     trees.close_calls(room, reasons)
     _stop_asked_for(room, reasons)
-    rounds.go_on(room, reasons)
+    round_steps.go_on(room, reasons)
     transaction.on_commit(lambda: _count(reasons.values()), robust=True)
     if queued:
         # Runs after the room's own on_commit callbacks; robust=True so that a failure here cannot
@@ -155,7 +155,7 @@ def _end(
     handles: Callable[[], Mapping[str, UUID | None]],
 ) -> list[DurableEvent]:
     """Set the end of one run, write the end of its answer, and return the events."""
-    events = [*questions.withdraw(run), *withdraw(run, run.state)]
+    events = [*open_questions.withdraw(run), *withdraw(run, run.state)]
     written = None if run.answer is None else texts.take(run, run.answer, reason)
     run.state, status, run_ended = _STATES[type(reason)]
     if isinstance(reason, Cancelled):
@@ -225,7 +225,7 @@ def cancel_runs(room: Room, stopped_by: UUID, *conditions: Q) -> None:
 
 def cancel_all(room: Room, stopped_by: UUID) -> None:
     """Cancel the rounds and the active runs of a locked room that is archived or deleted."""
-    rounds.cancel(room, Q())
+    round_steps.cancel(room, Q())
     cancel_runs(room, stopped_by)
 
 
@@ -234,7 +234,7 @@ def cancel_idle(room: Room, stopped_by: UUID) -> bool:
 
     Return True if there may be more runs.
     """
-    rounds.cancel(room, Q())
+    round_steps.cancel(room, Q())
     runs = _lock_active(room, Q(state__in=IDLE))[:BATCH]
     end_runs(room, dict.fromkeys(runs, Cancelled(stopped_by)))
     return len(runs) == BATCH

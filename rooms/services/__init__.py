@@ -6,16 +6,7 @@ and `repair_owners`, jobs of the operator. Hooks are in `rooms.services.hooks`.
 """
 
 from rooms.services.approvals import decide_call, may_see, show_result
-from rooms.services.arrivals import invite_into_rooms, landing_room
 from rooms.services.direct import open_direct_room
-from rooms.services.members import (
-    add_members,
-    hand_over_room,
-    join_room,
-    joinable_rooms,
-    put_member,
-    remove_member,
-)
 from rooms.services.messages import (
     check_may_edit,
     delete_message,
@@ -26,7 +17,16 @@ from rooms.services.messages import (
     set_read_position,
 )
 from rooms.services.own_rooms import dismiss_welcome, place_room
-from rooms.services.owners import repair_owners
+from rooms.services.people.arrivals import invite_into_rooms, landing_room
+from rooms.services.people.members import (
+    add_members,
+    hand_over_room,
+    join_room,
+    joinable_rooms,
+    put_member,
+    remove_member,
+)
+from rooms.services.people.owners import repair_owners
 from rooms.services.personas import (
     bind_persona,
     confine_persona,

@@ -21,7 +21,7 @@ from accounts.models import User
 from accounts.permissions import CREATE_ROOM, access_team
 from agents.models import Persona
 from rooms.models import AnswerPolicy, Room, RoomRole
-from rooms.services.members import add_members, lock_team_members
+from rooms.services.people.members import add_members, lock_team_members
 from rooms.services.personas import bind, bindable, lock_personas
 
 MAX_OTHERS: Final = 20

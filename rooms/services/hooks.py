@@ -16,9 +16,9 @@ from rooms.protocol.events import PersonaChanged
 from rooms.protocol.failures import KEY_REMOVED, PERSONA_UNBOUND
 from rooms.protocol.serializers import persona_body
 from rooms.runs.ending import IDLE, fail_runs_of_personas, fail_unauthorized_runs
-from rooms.services.arrivals import arrive
-from rooms.services.members import publish_profile
-from rooms.services.memberships import (
+from rooms.services.people.arrivals import arrive
+from rooms.services.people.members import publish_profile
+from rooms.services.people.memberships import (
     leave_rooms,
     leave_with_account,
     restore_to_rooms,

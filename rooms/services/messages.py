@@ -46,11 +46,11 @@ from rooms.protocol.events import (
 )
 from rooms.protocol.serializers import message_body
 from rooms.runs import queue
-from rooms.runs.crews import rounds
+from rooms.runs.crews import round_steps
 from rooms.runs.delta_store import delta_store
 from rooms.runs.ending import cancel_runs
 from rooms.runs.responders import Addressed, Place, choose, is_in_turn
-from rooms.runs.steps import questions
+from rooms.runs.steps import open_questions
 
 MAX_REACTIONS: Final = 20
 
@@ -160,7 +160,7 @@ def _queue_answers(
         lead = [(persona, Why.NAMED) for persona, _why in asked if persona.pk == led_by]
         runs, events = queue.queue_runs(room, message, lead, user, leads=True)
     elif len(asked) > 1 and is_in_turn(addressed, room.mode):
-        return rounds.begin(room, message, asked, user)
+        return round_steps.begin(room, message, asked, user)
     else:
         runs, events = queue.queue_runs(room, message, asked, user)
     return runs, [*events]
@@ -309,7 +309,7 @@ def delete_message(*, user: User, message_id: UUID) -> None:
         _erase(version)
     RoomSummary.objects.drop_covering(room, versions)
     ids = [version.pk for version in versions]
-    rounds.cancel(room, Q(message__in=ids))
+    round_steps.cancel(room, Q(message__in=ids))
     cancel_runs(room, user.pk, Q(message__in=ids) | Q(answer__in=ids) | Q(replaces__in=ids))
     events: list[DurableEvent] = [_redact(room, version) for version in versions]
     if message.thread_root_id is not None:
@@ -344,7 +344,7 @@ def _redact(room: Room, message: Message) -> MessageDeleted:
         run.requests.update(text="")
         run.calls.update(arguments="", result="", short="", note="")
         run.steering.update(text="")
-        questions.erase(message)
+        open_questions.erase(message)
         ToolCall.objects.filter(children=run).update(result="")  # the same text
     event_log.redact(message.pk)
     message.steps = message.steered = None

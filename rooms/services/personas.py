@@ -19,7 +19,7 @@ from rooms.permissions import MANAGE, access_room, lock_room
 from rooms.protocol.events import PersonaBound, PersonaUnbound, RoomChanged
 from rooms.protocol.failures import PERSONA_MUTED, PERSONA_UNBOUND
 from rooms.protocol.serializers import persona_body, room_body
-from rooms.runs.crews import rounds
+from rooms.runs.crews import round_steps
 from rooms.runs.ending import fail_runs_of_personas, fail_unauthorized_runs
 
 MAX_BOUND_PERSONAS: Final = 100
@@ -88,7 +88,7 @@ def _mute(user: User, room: Room, persona_id: UUID, *, muted: bool) -> None:
     room.save(update_fields=["muted_personas"])
     record(room, RoomChanged(room_body(room)))
     if muted:
-        rounds.leave_out(room, persona_id, PERSONA_MUTED)
+        round_steps.leave_out(room, persona_id, PERSONA_MUTED)
     action = "room.persona_muted" if muted else "room.persona_unmuted"
     audit(user, action, room.pk, team_id=room.team_id, after={"persona": str(persona_id)})
 

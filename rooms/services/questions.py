@@ -13,7 +13,7 @@ from accounts.models import User
 from rooms.event_log import record
 from rooms.models import Question, QuestionState, Room, RoomPermission, Run
 from rooms.permissions import MODERATE, POST, VIEW, access_call, lock_room, users_with
-from rooms.runs.steps import questions
+from rooms.runs.steps import open_questions
 from rooms.runs.steps.resuming import resume
 from rooms.runs.steps.waiting import lock_call
 from rooms.services.steering import clean_text
@@ -44,13 +44,13 @@ def answer_question(
     room, run, question = _lock(user, question_id, POST)
     if str(user.pk) not in question.asked_of:
         raise Forbidden(_("This question asks other people."), team_id=room.team_id)
-    if user.pk not in questions.waits_for(question):
+    if user.pk not in open_questions.waits_for(question):
         raise Conflict(_("You have answered this question already."))
     _check_open(question)
     words = _words(question, choice, text)
     rate_limits.consume(rate_limits.SEND, user, room_id=room.pk, team_id=room.team_id)
     author = User.objects.get(pk=user.pk)  # a connection has its user from the handshake
-    record(room, *questions.add_answer(question, run, author, words), *resume(run))
+    record(room, *open_questions.add_answer(question, run, author, words), *resume(run))
     return question
 
 
@@ -63,7 +63,7 @@ def close_question(*, user: User, question_id: UUID) -> Question:
     asker = access_question(user, question_id, VIEW).call.run.requested_by_id
     room, run, question = _lock(user, question_id, POST if asker == user.pk else MODERATE)
     _check_open(question)
-    record(room, *questions.end(question, run, QuestionState.ANSWERED), *resume(run))
+    record(room, *open_questions.end(question, run, QuestionState.ANSWERED), *resume(run))
     return question
 
 
@@ -72,8 +72,8 @@ def recheck_questions(room: Room) -> None:
     for question_id in list(_open().filter(room=room).values_list("pk", flat=True)):
         run, call = lock_call(room, question_id)
         question = call.question
-        if not users_with(POST, room, questions.waits_for(question)):
-            record(room, *questions.end(question, run, QuestionState.ANSWERED), *resume(run))
+        if not users_with(POST, room, open_questions.waits_for(question)):
+            record(room, *open_questions.end(question, run, QuestionState.ANSWERED), *resume(run))
 
 
 def questions_for(user: User) -> QuerySet[Question]:
@@ -113,7 +113,7 @@ def _words(question: Question, choice: str | None, text: str | None) -> str:
         sentence = _("Send either a choice or a text.")
         raise Invalid(sentence, fields={"choice": sentence})
     if text is not None:
-        return clean_text(text, questions.MAX_ANSWER)
+        return clean_text(text, open_questions.MAX_ANSWER)
     if choice in question.choices:
         return str(choice)
     sentence = _("This is not one of the choices.")

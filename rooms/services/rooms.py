@@ -40,9 +40,9 @@ from rooms.permissions import MANAGE, access_room, lock_room, set_room_role
 from rooms.protocol.events import RoomArchived, RoomChanged, RoomDeleted
 from rooms.protocol.serializers import room_body
 from rooms.runs.ending import cancel_all, cancel_idle
-from rooms.services.arrivals import welcome
-from rooms.services.members import add_members, lock_team_members
-from rooms.services.owners import ABANDONED_RETENTION
+from rooms.services.people.arrivals import welcome
+from rooms.services.people.members import add_members, lock_team_members
+from rooms.services.people.owners import ABANDONED_RETENTION
 from rooms.services.personas import bind, bindable, lock_personas
 
 NAME_LENGTH: Final = 80

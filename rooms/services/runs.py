@@ -26,7 +26,7 @@ from rooms.permissions import (
 from rooms.protocol.events import MessageUpdated
 from rooms.protocol.serializers import message_body
 from rooms.runs import chains, queue
-from rooms.runs.crews import rounds
+from rooms.runs.crews import round_steps
 from rooms.runs.ending import Cancelled, cancel_runs, end_runs, fail_unauthorized_runs
 from rooms.services.questions import recheck_questions
 
@@ -78,7 +78,7 @@ def retry_run(*, user: User, run_id: UUID) -> Run:
         parent_call=run.parent_call_id,
         leads=run.leads,
     )
-    resumed = rounds.retry(run.round_id, run, new) if run.round_id else []
+    resumed = round_steps.retry(run.round_id, run, new) if run.round_id else []
     record(room, *resumed, *events)
     return new
 
@@ -112,7 +112,7 @@ def cancel_round(*, user: User, round_id: UUID) -> Round:
     A round that has ended is returned unchanged.
     """
     room = _lock_room_of_round(user, round_id, VIEW)
-    rounds.cancel(room, Q(pk=round_id))
+    round_steps.cancel(room, Q(pk=round_id))
     cancel_runs(room, user.pk, Q(round=round_id))
     return room.rounds.get(pk=round_id)
 
@@ -124,7 +124,7 @@ def skip_step(*, user: User, round_id: UUID) -> Round:
     Raises Conflict if the round has not paused.
     """
     room = _lock_room_of_round(user, round_id, POST)
-    return rounds.skip(room, round_id)
+    return round_steps.skip(room, round_id)
 
 
 def _lock_room_of_round(user: User, round_id: UUID, asker_needs: str) -> Room:

@@ -13,7 +13,7 @@ import pytest
 from agents.mcp import client
 from agents.mcp.client import Session
 from agents.mcp.definitions import MAX_TOOLS, model_name, read_listing
-from agents.mcp.results import MAX_TEXT_BYTES
+from agents.mcp.result_text import MAX_TEXT_BYTES
 from agents.mcp.transport import MAX_RESPONSE_BYTES, MAX_STREAMS, McpFailed
 from tests.agents.engine.answers import TEAM
 from tests.deadlines import DEADLINE, scaled

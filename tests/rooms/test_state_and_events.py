@@ -23,7 +23,7 @@ from rooms.permissions import VIEW, access_room, permissions_in
 from rooms.protocol.events import DurableEvent
 from rooms.queries import room_state
 from rooms.runs import leases, lifecycle
-from rooms.runs.steps import questions, waiting
+from rooms.runs.steps import open_questions, waiting
 from rooms.runs.steps.calls import show
 from tests.rooms import acting
 from tests.rooms.asking import make_call
@@ -378,7 +378,7 @@ def ask_people(cast: Cast, text: str = "Which day?") -> Question:
     with transaction.atomic():
         room, run = leases.lock_owned(job.run, job.owner, job.attempt)
         record(room, show(run, [call]))
-        record(room, *questions.ask(room, run, call, {"question": text, "to": "room"})[1])
+        record(room, *open_questions.ask(room, run, call, {"question": text, "to": "room"})[1])
     waiting.wait(job, "Let me ask.", None)
     return Question.objects.get()
 

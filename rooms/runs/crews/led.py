@@ -23,7 +23,7 @@ from rooms.event_log import record
 from rooms.executors import RUNS, in_thread_until_stored
 from rooms.models import Room, Run, ToolCall, Why
 from rooms.runs import leases, queue
-from rooms.runs.crews import rounds
+from rooms.runs.crews import round_steps
 from rooms.runs.responders import usable_personas
 
 KEY: Final = "ask_persona"
@@ -126,7 +126,7 @@ def _limit(room: Room, run: Run, call: ToolCall) -> str:
         return TOO_MANY
     origin = _origin(run)
     of_message = Q(message=origin, origin=None) | Q(origin=origin)
-    answers = room.runs.filter(of_message, replaces=None).count() + rounds.count_waiting(run)
+    answers = room.runs.filter(of_message, replaces=None).count() + round_steps.count_waiting(run)
     return TOO_MANY if answers >= settings.ANSWERS_PER_MESSAGE else ""
 
 

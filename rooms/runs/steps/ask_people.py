@@ -11,7 +11,7 @@ from rooms.event_log import record
 from rooms.executors import RUNS, in_thread_until_stored
 from rooms.runs import leases
 from rooms.runs.lifecycle import Job
-from rooms.runs.steps import questions
+from rooms.runs.steps import open_questions
 
 
 async def ask_people(job: Job, call: str, arguments: Mapping[str, Any]) -> ToolResult | None:
@@ -25,6 +25,6 @@ async def ask_people(job: Job, call: str, arguments: Mapping[str, Any]) -> ToolR
 @transaction.atomic
 def _ask(job: Job, call_id: UUID, arguments: Mapping[str, Any]) -> ToolResult | None:
     room, run = leases.lock_owned(job.run, job.owner, job.attempt)
-    result, events = questions.ask(room, run, run.calls.get(pk=call_id), arguments)
+    result, events = open_questions.ask(room, run, run.calls.get(pk=call_id), arguments)
     record(room, *events)
     return result

@@ -25,7 +25,7 @@ from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import leases
 from rooms.runs.ending import add_usage, count_tokens, end_runs
 from rooms.runs.lifecycle import Job
-from rooms.runs.steps import questions, steering
+from rooms.runs.steps import open_questions, steering_lines
 from rooms.runs.steps.calls import answer_of, decide, show
 from rooms.runs.steps.resuming import resume
 
@@ -61,11 +61,11 @@ def go_on(job: Job, text: str, usage: Usage | None) -> None:
     written = parse(text.rstrip())  # before the transaction: no post waits for the room lock
     with transaction.atomic():
         room, run = leases.lock_owned(job.run, job.owner, job.attempt)
-        steering.take(room, run, _last_request(run, text, usage))
+        steering_lines.take(room, run, _last_request(run, text, usage))
         _leave(room, run, written, usage)
 
 
-def _last_request(run: Run, text: str, usage: Usage | None) -> steering.EndedRequest:
+def _last_request(run: Run, text: str, usage: Usage | None) -> steering_lines.EndedRequest:
     """Return the request with which an answer has ended: what is not in the stored requests."""
     stored = list(run.requests.order_by("number"))
     tokens = None
@@ -80,7 +80,7 @@ def _last_request(run: Run, text: str, usage: Usage | None) -> steering.EndedReq
     for each in stored:  # each text is a paragraph of its own
         text = text.removeprefix(PARAGRAPH).removeprefix(each.text)
     number = stored[-1].number + 1 if stored else 0
-    return steering.EndedRequest(number, text.removeprefix(PARAGRAPH), tokens)
+    return steering_lines.EndedRequest(number, text.removeprefix(PARAGRAPH), tokens)
 
 
 def _leave(room: Room, run: Run, written: ParsedText, usage: Usage | None) -> None:
@@ -142,7 +142,7 @@ def _end_question(call_id: UUID) -> None:
         run, call = lock_call(room, call_id)
         question = Question.objects.select_related("call").get(pk=call.pk)
         if question.state == QuestionState.OPEN:
-            record(room, *questions.end(question, run, QuestionState.EXPIRED), *resume(run))
+            record(room, *open_questions.end(question, run, QuestionState.EXPIRED), *resume(run))
 
 
 def lock_call(room: Room, call_id: UUID) -> tuple[Run, ToolCall]:

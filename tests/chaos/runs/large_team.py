@@ -50,7 +50,7 @@ ADD: Final = """
 from django.db import transaction
 from accounts.models import User
 from rooms.models import Room
-from rooms.services.members import add_members
+from rooms.services.people.members import add_members
 with transaction.atomic():
     room = Room.objects.locked().get(pk="{room}")
     add_members(room, list(User.objects.filter(room_memberships__room="{other}")), "member")

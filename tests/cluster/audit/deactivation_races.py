@@ -19,7 +19,7 @@ from accounts.services.teams import add_team_member
 from agents.services import create_demo_persona
 from rooms import services
 from rooms.models import Room, RoomEvent, RoomMember
-from rooms.services import members
+from rooms.services.people import members
 from tests.deadlines import DEADLINE
 from tests.live import until
 from tests.security.invariants import violations

@@ -25,7 +25,7 @@ from rooms.models import (
 from rooms.runs import leases, lifecycle
 from rooms.runs.lifecycle import Job
 from rooms.runs.queue import LEASE
-from rooms.runs.steps import calls, questions, waiting
+from rooms.runs.steps import calls, open_questions, waiting
 from rooms.runs.steps.ask_people import ask_people
 from rooms.services.questions import questions_for
 from tests.rooms.asking import make_call
@@ -191,7 +191,7 @@ def test_question_expires_with_the_answers_so_far(cast: Cast) -> None:
 
     waiting.expire()
 
-    assert result_of(question)["because"] == questions.ENDINGS["expired"]
+    assert result_of(question)["because"] == open_questions.ENDINGS["expired"]
     assert events(cast, 3)[0]["question"]["state"] == "expired"
     assert Run.objects.get(pk=job.run).state == RunState.QUEUED
 
@@ -309,9 +309,9 @@ def test_many_long_answers_fit_into_the_result(cast: Cast) -> None:
             user=members[UUID(user_id)], question_id=question.pk, text='"' * 2_000
         )
 
-    assert len(question.asked_of) == questions.MAX_ASKED
+    assert len(question.asked_of) == open_questions.MAX_ASKED
     result = result_of(question)
-    assert len(result["answers"]) == questions.MAX_ASKED
+    assert len(result["answers"]) == open_questions.MAX_ASKED
     assert len(ToolCall.objects.get(pk=question.pk).result) <= MAX_RESULT
     assert Run.objects.get(pk=job.run).state == RunState.QUEUED
 

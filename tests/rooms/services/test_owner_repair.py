@@ -18,7 +18,7 @@ from maru.server.purging import purge
 from rooms import services
 from rooms.models import Room, RoomRole
 from rooms.permissions import set_room_role
-from rooms.services import owners as owners_module
+from rooms.services.people import owners as owners_module
 from tests.rooms.conftest import Cast, make_user
 from tests.rooms.services.test_owners import owners, room_of
 from tests.security.invariants import violations

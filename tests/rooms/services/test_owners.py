@@ -31,7 +31,7 @@ from agents.services.grants import Grant
 from rooms import services
 from rooms.models import Room, RoomMember, RoomRole, Run, RunState
 from rooms.permissions import MANAGE, POST, VIEW, access_room
-from rooms.services.owners import ABANDONED_RETENTION
+from rooms.services.people.owners import ABANDONED_RETENTION
 from rooms.services.rooms import RETENTION
 from tests.rooms.conftest import Cast, make_user
 

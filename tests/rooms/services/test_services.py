@@ -18,7 +18,7 @@ from rooms import services
 from rooms.event_log import events_after
 from rooms.models import AnswerPolicy, Message, Room, RoomEvent, RoomMember, RoomRole, Run, RunState
 from rooms.permissions import MANAGE, POST, VIEW, access_room
-from rooms.services.memberships import leave_rooms
+from rooms.services.people.memberships import leave_rooms
 from tests.rooms.conftest import Cast
 
 pytestmark = pytest.mark.django_db

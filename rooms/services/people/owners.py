@@ -32,7 +32,7 @@ from rooms.event_log import record
 from rooms.models import Privacy, Room, RoomMember, RoomRole
 from rooms.protocol.events import RoomArchived, RoomChanged
 from rooms.protocol.serializers import room_body
-from rooms.services.members import add_members, set_role
+from rooms.services.people.members import add_members, set_role
 
 log = structlog.get_logger(__name__)
 

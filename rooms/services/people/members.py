@@ -1,9 +1,9 @@
 """Adds, changes and removes the members of rooms, on the request of a user.
 
 A room always has an active owner: a service that would remove the last one raises Conflict. See
-`rooms.services.owners` for owners who lose their access to the team. A guest becomes an owner only
-if an owner gives the guest this role, or if all other members are guests. The role gives the guest
-no further access to the team.
+`rooms.services.people.owners` for owners who lose their access to the team. A guest becomes an
+owner only if an owner gives the guest this role, or if all other members are guests. The role gives
+the guest no further access to the team.
 """
 
 from collections.abc import Sequence

@@ -18,8 +18,8 @@ from rooms.permissions import set_room_role
 from rooms.protocol.events import MemberAdded, MemberRemoved
 from rooms.protocol.serializers import member_body
 from rooms.runs.ending import fail_unauthorized_runs
-from rooms.services.members import remove
-from rooms.services.owners import ownerless_rooms, pass_on_ownerless_rooms, revive
+from rooms.services.people.members import remove
+from rooms.services.people.owners import ownerless_rooms, pass_on_ownerless_rooms, revive
 from rooms.services.questions import recheck_questions
 
 

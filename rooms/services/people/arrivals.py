@@ -17,7 +17,7 @@ from accounts.models import Invitation, TeamMember, TeamRole, User
 from accounts.services import invite
 from rooms.models import InvitedRoom, Room, RoomMember, RoomRole
 from rooms.permissions import MANAGE, access_room, lock_room
-from rooms.services.members import add_members
+from rooms.services.people.members import add_members
 
 
 class InvitationOptions(TypedDict, total=False):
