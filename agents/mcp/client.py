@@ -116,7 +116,7 @@ class Session:
         """End the session within 2 * CLOSE_SECONDS, also if the server does not answer."""
         self._closing.set()
         if self._opened.done() and not self._opened.cancelled():
-            self._opened.exception()  # it has been reported, or nobody waits for it any more
+            self._opened.exception()  # it has been reported, or no call waits for it any more
         if self._task is None:
             return
         await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)

@@ -3,7 +3,7 @@
 An authorization server may accept a refresh token only once (RFC 6749 §6), and several runs may
 need a new token at the same time. So one process at a time refreshes the tokens of a sign-in: it
 holds a lease in the row. A row lock would do the same, but the request would take place inside the
-transaction, and on SQLite nobody else could write meanwhile.
+transaction, and on SQLite no other process could write during it.
 """
 
 import asyncio

@@ -43,7 +43,7 @@ FailureCode = Literal[
     "too_large",
     "not_mcp",
     "timeout",
-    "sign_in",  # nobody has signed in, or the sign-in has ended
+    "sign_in",  # no person has signed in, or the sign-in has ended
 ]
 
 STATUS_CODES: Final[dict[int, FailureCode]] = {

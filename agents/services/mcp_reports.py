@@ -37,6 +37,6 @@ def problem_sentence(problem: str) -> str:
 
 
 def inspect_server(*, url: str, team_id: UUID, headers: Mapping[str, str]) -> Report:
-    """Like `child.inspect_server`, without holding a database connection meanwhile."""
+    """Like `child.inspect_server`, without holding a database connection."""
     release_connection()
     return child.inspect_server(url=url, team_id=team_id, headers=headers)

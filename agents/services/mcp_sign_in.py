@@ -2,7 +2,7 @@
 
 The code is exchanged here, in the web process. Between the two halves of a sign-in the browser is
 at the authorization server: what the second half needs is in the session of the user, so a code
-that somebody else has got is of no use in it.
+that another person has got is of no use in it.
 """
 
 import asyncio

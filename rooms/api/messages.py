@@ -279,7 +279,7 @@ def get_stream(
 
 
 class SteerCreate(Body, frozen=True):
-    """A line to an answer. Mentions in it ask and notify nobody."""
+    """A line to an answer. Mentions in it have no effect."""
 
     text: Annotated[
         str, Meta(extra_json_schema={"minLength": 1, "maxLength": steering_lines.MAX_CHARACTERS})

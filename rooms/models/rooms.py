@@ -126,7 +126,7 @@ class Room(models.Model):
     lead = models.ForeignKey(
         Persona, models.SET_NULL, null=True, blank=True, db_index=False, related_name="+"
     )
-    # Nobody decides on a call that a persona makes for them.
+    # No user decides on a call that a persona makes for this user.
     other_decides = models.BooleanField(
         _("another person decides than the one who asked"), default=False, db_default=False
     )

@@ -21,7 +21,7 @@ ENDED: Final = _("This answer has ended. Reply to it instead.")
 def steer_run(*, user: User, run_id: UUID, text: str) -> Steer:
     """Accept a line to the answer of an active run; the next request to its model contains it.
 
-    Mentions in the text ask and notify nobody. Raises Conflict for a run that has ended or has
+    Mentions in the text have no effect. Raises Conflict for a run that has ended or has
     steering_lines.MAX_LINES lines, Invalid for a blank text, TooLarge, or RateLimited.
     """
     room = lock_room(user, access_run(user, run_id, POST).room_id, POST)

@@ -128,7 +128,7 @@ export class Panel {
     else delete clock.dataset.since;
   }
 
-  /** @param {Run[]} runs of a persona @returns {string} whom they ask, in words; "" for nobody */
+  /** @param {Run[]} runs of a persona @returns {string} whom they ask, in words; "" for no person */
   #asked(runs) {
     const { asks } = this.state;
     const open = asks.open.filter(({ ask }) => runs.some(({ id }) => id === ask.run));

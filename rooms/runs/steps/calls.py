@@ -1,4 +1,4 @@
-"""The tool calls of runs, under the lock of their room: changes, and the events that tell them.
+"""The tool calls of runs, under the lock of their room: changes, and their events.
 
             proposed
                 │ policy
@@ -94,7 +94,7 @@ def withdraw(run: Run, before: str) -> list[DurableEvent]:
     """Close the open calls of a run that ends, which was in the state `before`; return the events.
 
     A call of an attempt that runs is `unknown`: its tool may have been executed. The events do not
-    tell the steps: the caller stores and tells the answer. A run without steps costs no query.
+    have the steps: the caller stores and publishes the answer. A run without steps costs no query.
     """
     answer = run.answer
     if answer is None or not answer.steps or all(s["state"] in ENDED for s in answer.steps):

@@ -86,7 +86,7 @@ class RunJournal:
         self, number: int, text: str, tokens: Tokens, *, final: bool
     ) -> Sequence[Steering]:
         if final and not self._job.spec.tools and wakeup.steered == self._notified:
-            return ()  # most answers: no query for lines that nobody has posted
+            return ()  # most answers: no query for lines that do not exist
         ended = EndedRequest(number, _storable(text), tokens) if final else number
         lines = await self._store(_take_lines, ended, self._lines)
         self._lines.update(line.id for line in lines)
@@ -155,7 +155,7 @@ def _new_call(run: Run, number: int, position: int, request: CallRequest) -> Too
 def _set_states(room: Room, run: Run, calls: Sequence[ToolCall]) -> list[ToolCall]:
     """Set the states of new calls by the rules of the persona; return those that ask people.
 
-    A call on which no person may decide is denied: it would wait for nobody.
+    A call on which no person may decide is denied: no decision could end its wait.
     """
     proposed = {call: call.tool for call in calls if call.state == CallState.PROPOSED}
     rules = policy.rules_of(run, {tool for tool in proposed.values() if tool})

@@ -157,7 +157,7 @@ def _people(room: Room, run: Run, to: str) -> list[UUID]:
 def _result(question: Question, answers: list[QuestionAnswer]) -> str:
     """Return the answers as JSON, so that no answer can look like that of another person.
 
-    Long answers are shortened alike, until the model can get all of them.
+    Long answers are shortened to one length, until the model can get all of them.
     """
     length = MAX_ANSWER
     while True:

@@ -105,7 +105,7 @@ def show_applied(answer: Message, lines: Iterable[Steer]) -> None:
 def fail(runs: Iterable[Run]) -> None:
     """Set that the accepted lines of runs that end have failed; the caller saves the answers.
 
-    A query only if there may be such lines.
+    A query only if there may be lines.
     """
     may_have = [run for run in runs if run.answer is None or _has_accepted(run.answer)]
     if not may_have:

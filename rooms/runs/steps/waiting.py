@@ -103,7 +103,7 @@ def _leave(room: Room, run: Run, written: ParsedText, usage: Usage | None) -> No
 
 
 def expire() -> None:
-    """Deny the calls on which nobody has decided in time, and end the questions that are overdue.
+    """Deny the calls on which no person has decided in time, and end the questions that are overdue.
 
     At most BATCH of each. Two queries on indexes that have only what is open, however many runs
     wait. Never waits for the lock of a room, as `leases.reap` does: the next look finds the call

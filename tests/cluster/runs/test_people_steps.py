@@ -1,4 +1,4 @@
-"""Steering lines and questions to people: the worker is killed, or the answer ends meanwhile."""
+"""Steering lines and questions to people: the worker is killed, or the answer ends at the same time."""
 
 import json
 import signal
