@@ -83,7 +83,7 @@ class CallRequest:
     """A call that the model has asked for.
 
     `id` is our id of the call, `call_id` the one that the model gets back. `spec` is None if there
-    is no tool of this name. `problem` says, in words for the model, why the call cannot be executed.
+    is no such tool. `problem` says, in words for the model, why the call cannot be executed.
     `extra` is JSON that the provider wants back with the call, in every later request of the run.
     """
 

@@ -23,7 +23,7 @@ from rooms.protocol.events import AnyDurable
 from rooms.protocol.payloads import MessageBody, RunBody
 from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import queue
-from rooms.runs.steps import steering_lines
+from rooms.runs.steps import accepted_lines
 from rooms.socket import snapshots
 from rooms.socket.sse import open_stream
 
@@ -282,7 +282,7 @@ class SteerCreate(Body, frozen=True):
     """A line to an answer. Mentions in it have no effect."""
 
     text: Annotated[
-        str, Meta(extra_json_schema={"minLength": 1, "maxLength": steering_lines.MAX_CHARACTERS})
+        str, Meta(extra_json_schema={"minLength": 1, "maxLength": accepted_lines.MAX_CHARACTERS})
     ]
 
 

@@ -55,7 +55,7 @@ class ToolCall(models.Model):
     """A tool call that the model has asked for in a request; its id is also that of its approval.
 
     It is stored before it is shown or executed. `call_id` is the model's id of it, `tool` the id of
-    the tool (None: the model has invented it), `name` what the model called it. A decision is bound to
+    the tool (None: an invented one), `name` what the model called it. A decision is bound to
     `arguments_sha256`. A call that was running when its worker died is `unknown`. `short` is the
     result in words fit for all members; `result` is what the model gets.
     """

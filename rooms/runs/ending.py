@@ -33,7 +33,7 @@ from rooms.runs.crews import round_steps, trees
 from rooms.runs.crews.rights import not_allowed, unauthorized
 from rooms.runs.delta_store import delta_store
 from rooms.runs.notifications import notify_stopped
-from rooms.runs.steps import open_questions, steering_lines
+from rooms.runs.steps import accepted_lines, open_questions
 from rooms.runs.steps.calls import withdraw
 
 
@@ -88,7 +88,7 @@ def end_runs(room: Room, reasons: Mapping[Run, Reason], written: ParsedText | No
     if written is None and any(run.state == RunState.RUNNING for run in reasons):
         notify_stopped()
     ended_at, handles = timezone.now(), cache(room.handles)
-    steering_lines.fail(reasons)
+    accepted_lines.fail(reasons)
     texts = _Texts(written)
     ends = (_end(run, reasons[run], texts, ended_at, handles) for run in reasons)
     record(room, *chain.from_iterable(ends))

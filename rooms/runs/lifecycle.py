@@ -50,7 +50,7 @@ from rooms.runs.crews.rights import BoundPersona, bound_personas, unauthorized
 from rooms.runs.crews.trees import NOTHING_SPENT, Spent
 from rooms.runs.delta_store import delta_store
 from rooms.runs.ending import Completed, Reason, end_runs
-from rooms.runs.steps import steering_lines
+from rooms.runs.steps import accepted_lines
 from rooms.runs.steps.past import take_over
 
 _PIN: Final = ("pinned_seq", "pinned_at", "pinned_by_id")
@@ -114,16 +114,16 @@ def start(
     for run, spec in allowed:
         run.started_at = timezone.now()
         past: Sequence[PastRequest] = ()
-        lines, applied = steering_lines.apply_at_start(run)
+        lines, applied = accepted_lines.apply_at_start(run)
         if run.answer is None:
             answer = _new_answer(room, run, seq=room.last_seq + len(events) + 1)
-            steering_lines.show_applied(answer, applied)
+            accepted_lines.show_applied(answer, applied)
             events += _place(answer, run, started)
         else:  # the worker of the former attempt may still be streaming
             answer = run.answer
             delta_store().close(answer.pk, run.attempt - 1)
             if applied:
-                steering_lines.show_applied(answer, applied)
+                accepted_lines.show_applied(answer, applied)
                 answer.save(update_fields=["steered"])
                 events.append(MessageUpdated(message_body(answer, run)))
             past, settled = take_over(run, spec, lines)
@@ -275,7 +275,7 @@ def _job(
         base=base,
         language=run.language,
         spec=spec,
-        turns=[*told.turns, *steering_lines.as_turns(lines)],
+        turns=[*told.turns, *accepted_lines.as_turns(lines)],
         surroundings=told.room,
         started_at=run.started_at,
         from_seq=told.from_seq,

@@ -12,7 +12,7 @@ from accounts.models import User
 from accounts.names import is_blank
 from rooms.models import ACTIVE, Run, Steer
 from rooms.permissions import POST, access_run, lock_room
-from rooms.runs.steps import steering_lines
+from rooms.runs.steps import accepted_lines
 
 ENDED: Final = _("This answer has ended. Reply to it instead.")
 
@@ -22,7 +22,7 @@ def steer_run(*, user: User, run_id: UUID, text: str) -> Steer:
     """Accept a line to the answer of an active run; the next request to its model contains it.
 
     Mentions in the text have no effect. Raises Conflict for a run that has ended or has
-    steering_lines.MAX_LINES lines, Invalid for a blank text, TooLarge, or RateLimited.
+    accepted_lines.MAX_LINES lines, Invalid for a blank text, TooLarge, or RateLimited.
     """
     room = lock_room(user, access_run(user, run_id, POST).room_id, POST)
     text = clean_text(text)
@@ -31,10 +31,10 @@ def steer_run(*, user: User, run_id: UUID, text: str) -> Steer:
     if run.state not in ACTIVE:
         raise Conflict(ENDED)
     author = User.objects.get(pk=user.pk)  # a connection has its user from the handshake
-    return steering_lines.add(room, run, author, text)
+    return accepted_lines.add(room, run, author, text)
 
 
-def clean_text(text: str, most: int = steering_lines.MAX_CHARACTERS) -> str:
+def clean_text(text: str, most: int = accepted_lines.MAX_CHARACTERS) -> str:
     """Return a text of a person without white space around it; raises TooLarge or Invalid."""
     if len(text) > most:
         raise TooLarge(_("The text is longer than %(most)s characters.") % {"most": f"{most:,}"})

@@ -39,8 +39,8 @@ from rooms.runs.crews.rights import unauthorized
 from rooms.runs.lifecycle import Job
 from rooms.runs.notifications import wakeup
 from rooms.runs.steps import policy
+from rooms.runs.steps.accepted_lines import EndedRequest, as_steering, take
 from rooms.runs.steps.calls import show, state_name
-from rooms.runs.steps.steering_lines import EndedRequest, as_steering, take
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -15,8 +15,8 @@ from agents.tool_types import (
 )
 from rooms.models import CallState, ModelRequest, Question, Run, Steer, ToolCall
 from rooms.protocol.events import DurableEvent
+from rooms.runs.steps.accepted_lines import as_steering
 from rooms.runs.steps.calls import show, state_name
-from rooms.runs.steps.steering_lines import as_steering
 
 NOT_DECIDED: Final = "Nobody decided on this call in time, so it was not executed."
 DENIED_WITH: Final = "A person denied this call, so it was not executed. The person wrote: %s"

@@ -25,7 +25,7 @@ from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import leases
 from rooms.runs.ending import add_usage, count_tokens, end_runs
 from rooms.runs.lifecycle import Job
-from rooms.runs.steps import open_questions, steering_lines
+from rooms.runs.steps import accepted_lines, open_questions
 from rooms.runs.steps.calls import answer_of, decide, show
 from rooms.runs.steps.resuming import resume
 
@@ -61,11 +61,11 @@ def go_on(job: Job, text: str, usage: Usage | None) -> None:
     written = parse(text.rstrip())  # before the transaction: no post waits for the room lock
     with transaction.atomic():
         room, run = leases.lock_owned(job.run, job.owner, job.attempt)
-        steering_lines.take(room, run, _last_request(run, text, usage))
+        accepted_lines.take(room, run, _last_request(run, text, usage))
         _leave(room, run, written, usage)
 
 
-def _last_request(run: Run, text: str, usage: Usage | None) -> steering_lines.EndedRequest:
+def _last_request(run: Run, text: str, usage: Usage | None) -> accepted_lines.EndedRequest:
     """Return the request with which an answer has ended: what is not in the stored requests."""
     stored = list(run.requests.order_by("number"))
     tokens = None
@@ -80,7 +80,7 @@ def _last_request(run: Run, text: str, usage: Usage | None) -> steering_lines.En
     for each in stored:  # each text is a paragraph of its own
         text = text.removeprefix(PARAGRAPH).removeprefix(each.text)
     number = stored[-1].number + 1 if stored else 0
-    return steering_lines.EndedRequest(number, text.removeprefix(PARAGRAPH), tokens)
+    return accepted_lines.EndedRequest(number, text.removeprefix(PARAGRAPH), tokens)
 
 
 def _leave(room: Room, run: Run, written: ParsedText, usage: Usage | None) -> None:
@@ -103,7 +103,7 @@ def _leave(room: Room, run: Run, written: ParsedText, usage: Usage | None) -> No
 
 
 def expire() -> None:
-    """Deny the calls on which no person has decided in time, and end the questions that are overdue.
+    """Deny the calls that were not decided in time, and end the questions that are overdue.
 
     At most BATCH of each. Two queries on indexes that have only what is open, however many runs
     wait. Never waits for the lock of a room, as `leases.reap` does: the next look finds the call

@@ -13,7 +13,7 @@ from rooms.runs import leases, lifecycle
 from rooms.runs.leases import LeaseLost
 from rooms.runs.lifecycle import Job
 from rooms.runs.queue import LEASE
-from rooms.runs.steps import steering_lines, waiting
+from rooms.runs.steps import accepted_lines, waiting
 from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast
 
@@ -36,11 +36,11 @@ def steer(cast: Cast, run: Run, text: str = "shorter") -> Steer:
     return services.steer_run(user=cast.moderator, run_id=run.pk, text=text)
 
 
-def take(job: Job, after: int | steering_lines.EndedRequest = 0) -> list[str]:
+def take(job: Job, after: int | accepted_lines.EndedRequest = 0) -> list[str]:
     """Apply the accepted lines as the worker of `job` does; return their texts."""
     with transaction.atomic():
         room, run = leases.lock_owned(job.run, job.owner, job.attempt)
-        return [line.text for line in steering_lines.take(room, run, after)]
+        return [line.text for line in accepted_lines.take(room, run, after)]
 
 
 def shown(job: Job) -> list[tuple[str, str]]:
@@ -108,7 +108,7 @@ def test_applied_line_of_a_killed_worker_stays_in_the_conversation(cast: Cast) -
     steer(cast, run, "first")
     killed = start("killed")
     steer(cast, run, "second")
-    take(killed, steering_lines.EndedRequest(0, "half", (3, 4)))
+    take(killed, accepted_lines.EndedRequest(0, "half", (3, 4)))
     expire_lease()
     steer(cast, run, "third")
 
@@ -196,12 +196,12 @@ def test_lines_are_bounded(cast: Cast) -> None:
     for text, error in ((" \n", Invalid), ("\x00", Invalid), ("a" * 2_001, TooLarge)):
         with pytest.raises(error):
             steer(cast, run, text)
-    for number in range(steering_lines.MAX_LINES):
+    for number in range(accepted_lines.MAX_LINES):
         steer(cast, run, f"{number}" * 2_000)
     with pytest.raises(Conflict):
         steer(cast, run)
 
-    assert len(take(job)) == steering_lines.MAX_LINES
+    assert len(take(job)) == accepted_lines.MAX_LINES
 
 
 def test_deletion_of_the_answer_removes_the_lines(cast: Cast) -> None:
