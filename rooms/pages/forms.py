@@ -175,6 +175,10 @@ class RoomSettingsForm(RoomForm):
             "answer_policy": forms.RadioSelect,
             "mode": forms.RadioSelect,
             "answers_in": forms.RadioSelect,
+            # Not a checkbox: a form without it would drop the summary.
+            "summarizes": forms.RadioSelect(
+                choices=[("True", _("Keep a summary")), ("False", _("Keep no summary"))]
+            ),
         }
 
     def __init__(self, *args: Any, may_invite: bool, **kwargs: Any) -> None:

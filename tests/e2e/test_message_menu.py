@@ -210,3 +210,26 @@ def test_all_emoji_are_searched_in_the_language_of_the_page(
     search.press("ArrowDown")
     search.press("Enter")
     expect(korean.field).not_to_have_value("")
+
+
+def test_editor_of_the_persona_opens_what_was_sent_from_the_answer(
+    both: tuple[RoomPage, RoomPage],
+) -> None:
+    """The other member may use the persona, and has no such item."""
+    owner_page, member_page = both
+    owner_page.ask("What do you get?")
+    owner_page.ended()
+    item = member_page.page.locator("#message-menu").get_by_text("Show what was sent")
+    member_page.answer.hover()
+    member_page.answer.get_by_role("button", name="More actions for this message").click()
+    expect(item).to_be_hidden()
+
+    choose(owner_page, owner_page.answer, "Show what was sent")
+
+    page = owner_page.page
+    expect(page).to_have_url(re.compile(r"/runs/[0-9a-f-]{36}/$"))
+    expect(page.locator(".run-part").filter(has_text="Question")).to_contain_text(
+        "What do you get?"
+    )
+    page.get_by_role("link", name="Show in the room").click()
+    expect(page.locator(".message:target")).to_be_focused()

@@ -70,6 +70,7 @@ ID_PARAMETERS = {"team", "actor", "room", "around", "thread"}
 OTHER_PARAMETERS = {
     *("before", "after", "limit", "cursor", "joinable"),  # a position in a list
     *("at", "on"),  # a position in the messages of a room
+    "request",  # a position in the requests of a run
     *("page", "open", "archived", "invited", "personas"),  # the page of a list
     "q",  # the words that a list is searched for
     *("action", "since", "until"),  # a filter of visible objects

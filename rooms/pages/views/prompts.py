@@ -25,7 +25,8 @@ from rooms.permissions import VIEW, access_prompt, access_room
 from rooms.runs.prompts.budget import estimate_tokens
 from rooms.runs.prompts.recorded import SentMessage, SentRequest, SentTool, requests_of
 
-OPEN_UP_TO: Final = 3
+OPEN_MESSAGES: Final = 3
+OPEN_CHARACTERS: Final = 600
 """Longer parts of a prompt are folded."""
 
 
@@ -39,7 +40,8 @@ class Part:
 
     @property
     def is_folded(self) -> bool:
-        return len(self.messages) > OPEN_UP_TO
+        length = sum(len(message.content) for message in self.messages)
+        return len(self.messages) > OPEN_MESSAGES or length > OPEN_CHARACTERS
 
 
 @dataclass(frozen=True, slots=True)

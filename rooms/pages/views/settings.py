@@ -223,7 +223,7 @@ def _settings_form(user: User, here: Room, sent: QueryDict | None = None) -> Roo
 
 
 def _change_room(user: User, here: Room, form: RoomForm) -> None:
-    optional = {"privacy", "persona_turns", "answers_in", "mode"}
+    optional = {"privacy", "persona_turns", "answers_in", "mode", "summarizes"}
     absent = {name for name in optional if not form.data.get(name)} | {"lead"} - form.data.keys()
     changed = {name: form.cleaned_data[name] for name in form.changed_data if name not in absent}
     for name in {"default_persona", "lead"} & changed.keys():

@@ -306,6 +306,25 @@ def test_members_read_the_summary_and_strangers_do_not(cast: Cast) -> None:
     assert [browser.get(path).status_code for path in (api, page)] == [404, 404]
 
 
+def test_settings_switch_the_summary_off_and_a_form_without_the_field_does_not(
+    cast: Cast,
+) -> None:
+    talk(cast, 2)
+    write_summary(cast, 1)
+    browser = Client()
+    browser.force_login(cast.owner)
+    form = {"name": "room", "privacy": "private", "answer_policy": "default"}
+
+    browser.post(f"/rooms/{cast.room.pk}/settings/", form)
+    assert cast.refreshed().summarizes
+    assert cast.room.summaries.current() is not None
+    browser.post(f"/rooms/{cast.room.pk}/settings/", {**form, "summarizes": "False"})
+    assert not cast.refreshed().summarizes
+    assert cast.room.summaries.current() is None
+    browser.post(f"/rooms/{cast.room.pk}/settings/", {**form, "summarizes": "True"})
+    assert cast.refreshed().summarizes
+
+
 def test_room_without_a_summary_says_so(cast: Cast) -> None:
     browser = Client()
     browser.force_login(cast.owner)
