@@ -5,6 +5,7 @@ from typing import Any, Final
 
 _TEXTS: Final[Mapping[str, Any]] = {
     "action": "room.created",
+    "agents": "scribe:\n  role: Scribe\n  goal: Summarise what was decided.\n",
     "backstory": "Keeps the minutes of a small workshop.",
     "base_url": "https://api.example.com/v1",
     "changed": "goal",
@@ -37,6 +38,7 @@ _TEXTS: Final[Mapping[str, Any]] = {
     "reason": "persona_off",
     "role": "Scribe",
     "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "tasks": "minutes:\n  description: Write the minutes.\n  agent: scribe\n",
     "text": "Hello, everyone.",
     "title": "Find a file",
     "token": "maru_…",

@@ -28,6 +28,8 @@ pytestmark = pytest.mark.django_db
 SOON = (timezone.now() + timedelta(days=30)).isoformat()
 ALLOWED_TEXTS: dict[str, list[str]] = {
     "thread": ["all"],
+    "agents": ["x: {role: x, goal: x}"],
+    "tasks": ["", "y: {agent: x}"],
     "base_url": [""],
     "url": ["https://api.example.com/mcp"],
     "sha256": ["0" * 64],
