@@ -14,7 +14,7 @@ from tests.wire.shapes import QUESTION, check
 def _may_ask(server: Server, team_rooms: list[PopulatedRoom], rooms: list[PopulatedRoom]) -> None:
     """Allow the persona that follows a script to ask people."""
     admin, team = team_rooms[0].members[0], team_rooms[0].team
-    tools = server.request("GET", f"/teams/{team}/tools", admin).body["tools"]
+    tools = server.request("GET", f"/teams/{team}/tools", admin).body["items"]
     (tool,) = [each["id"] for each in tools if each["name"] == "ask_people"]
     listed = server.request("GET", f"/teams/{team}/personas?limit=200", admin).body["items"]
     (persona,) = [each["id"] for each in listed if each["handle"] == "tools"]
@@ -58,8 +58,7 @@ async def test_answer_of_the_asker_reaches_the_model(
 
     assert question["asked_of"] == [owner.user]
     assert state["questions"] == [question]
-    assert [each["question"] for each in mine] == [question]
-    assert mine[0]["room"] == room.id
+    assert mine == [question | {"room": room.id}]
     assert theirs == []
     assert refused == [403, 404]
     assert answered["result"] == {"state": "answered"}
@@ -68,8 +67,9 @@ async def test_answer_of_the_asker_reaches_the_model(
     assert '"answer": "Friday"' in completed["message"]["text"]
     (step,) = completed["message"]["steps"]
     assert (step["call"], step["state"], step["result"]) == (question["id"], "done", "1 answer")
-    check(QUESTION, stored["question"])
-    assert [each["text"] for each in stored["question"]["answers"]] == ["Friday"]
+    assert (stored.pop("room"), stored["state"]) == (room.id, "answered")
+    check(QUESTION, stored)
+    assert [each["text"] for each in stored["answers"]] == ["Friday"]
 
 
 async def test_question_to_the_room_waits_for_all_until_it_is_closed(
