@@ -12,7 +12,7 @@ class ConnectProxy:
 
     status: str = "200 OK"
     target: tuple[str, int] | None = None
-    """Where each tunnel ends, whatever the request names."""
+    """Where the tunnels to public addresses end."""
     port: int = 0
     heads: list[str] = field(default_factory=list)
     tunnels: set[asyncio.Task[None]] = field(default_factory=set)
@@ -26,7 +26,9 @@ class ConnectProxy:
             writer.close()
             return
         named, _, port = head.split(" ")[1].rpartition(":")
-        host, number = self.target or (named, int(port))
+        host, number = named, int(port)
+        if self.target is not None and named != "127.0.0.1":
+            host, number = self.target
         out_reader, out_writer = await asyncio.open_connection(host, number)
         for source, target in ((reader, out_writer), (out_reader, writer)):
             self.tunnels.add(asyncio.create_task(_copy(source, target)))
