@@ -1,4 +1,4 @@
-"""Steering lines and questions to people: the worker is killed, or the answer ends at the same time."""
+"""Steering lines and questions to people, while workers are killed and answers end."""
 
 import json
 import signal
