@@ -49,7 +49,6 @@ LONGER_FILES = {
     "tests/rooms/runs/test_lifecycle.py": "the states of a run in the database",
     "tests/rooms/socket/test_consumer.py": "every command of the socket",
     "tests/rooms/test_state_and_events.py": "every event of a room's log",
-    "tests/security/requests.py": "a request for every operation",
     "tests/wire/shapes.py": "the shape of every frame",
 }
 """Longer files, each with the reason."""

@@ -81,7 +81,7 @@ async def test_words_on_a_page_reach_no_private_address(provider: Provider, web:
 
     result = await stage(provider).ask(order())
 
-    failed = [call for call in result.journal.calls("fetch_page")][1:]
+    failed = list(result.journal.calls("fetch_page"))[1:]
     assert len(failed) == 2
     assert {result.journal.states[call.id] for call in failed} == {"failed"}
     assert {head.split()[1] for head in web.proxy.heads} <= {"1.1.1.1:80", host}
