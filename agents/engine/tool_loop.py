@@ -26,7 +26,7 @@ from agents.engine_types import (
     Usage,
 )
 from agents.tool_types import MAX_EXTRA, Acting, CallRequest, PastCall, ToolResult
-from agents.tools import results as tool_results
+from agents.tools import result_words
 
 R = TypeVar("R")
 MAX_ID: Final = 64
@@ -203,7 +203,7 @@ class ToolLoop:
         messages.append(_asking(text, requests))
         for request, result in zip(requests, results, strict=True):
             assert result is not None
-            content = tool_results.for_model(request.name, result)
+            content = result_words.for_model(request.name, result)
             messages.append({"role": "tool", "tool_call_id": request.call_id, "content": content})
         return True
 
@@ -213,11 +213,11 @@ class ToolLoop:
             return await self._execute(call.request)
         if call.state in LATER:
             return None
-        return tool_results.of_call(call)
+        return result_words.of_call(call)
 
     async def _execute(self, call: CallRequest) -> ToolResult | None:
         if not await _of_caller(self._journal.begin(call.id)):
-            return tool_results.denied(None)
+            return result_words.denied(None)
         title = call.spec.title if call.spec else call.name
         self._stream.emit(ToolStarted(str(call.id), call.name, title))
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Bounds and cleans the results of tools; `agents.tools.results` words them for the model."""
+"""Bounds and cleans the results of tools; `agents.tools.result_words` words them for the model."""
 
 import json
 import re

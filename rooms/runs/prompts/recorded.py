@@ -21,7 +21,7 @@ from msgspec import UNSET, Struct, UnsetType
 from accounts.database import delete_in_batches
 from accounts.fields import Timestamp, format_timestamp
 from agents.engine_types import speaker_line
-from agents.tools import results
+from agents.tools import result_words
 from rooms.models import (
     OPEN_CALLS,
     Message,
@@ -257,7 +257,7 @@ class _History:
         if calls or past.text.strip():
             yield self._message("answer", "assistant", past.text, calls=calls or UNSET)
         for call in past.calls:
-            text = results.for_model(call.request.name, results.of_call(call))
+            text = result_words.for_model(call.request.name, result_words.of_call(call))
             yield self._message("result", "tool", text, call=call.request.call_id)
         for line in past.steering:
             text = f"{speaker_line('user', line.author)}\n{line.text}"
