@@ -44,7 +44,7 @@ def states(plan: Frame) -> list[str]:
     return [step["state"] for step in plan["steps"]]
 
 
-async def test_round_is_told_from_its_begin_to_its_end(
+async def test_events_follow_a_round_from_its_begin_to_its_end(
     server: Server, client: WireClient, owner: Person, room: PopulatedRoom
 ) -> None:
     begun = await begin(client, room, FIRST, SECOND)
