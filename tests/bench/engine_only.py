@@ -1,15 +1,18 @@
 """The engine and the provider's library without the rest of Maru, for measurements."""
 
+import os
 from uuid import UUID
 
 from agents.engine_types import PersonaSpec
 
 
 def configure(url: str) -> None:
-    """Configure the Django settings that the engine needs: it may connect to this provider."""
-    from django.conf import settings
+    """Configure Django for the engine, which may connect to this provider."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "maru.settings")
+    os.environ["MARU_EGRESS_ALLOW"] = url.split("/")[2]
+    import django
 
-    settings.configure(EGRESS_ALLOW=frozenset({url.split("/")[2]}), EGRESS_PROXY=None)
+    django.setup()
 
 
 def persona(url: str, model: str) -> PersonaSpec:
