@@ -42,6 +42,7 @@ LONGER_FILES = {
     "static/rooms/room_state.js": "every event of a room",
     "static/rooms/timeline/timeline_view.js": "every change of a timeline",
     "tests/rooms/fanout/membership_machine.py": "one state machine",
+    "tests/security/requests.py": "every page and operation",
     "tests/security/test_audited.py": "every service and its audit entry",
     "tests/accounts/login/test_signing_in.py": "every kind of sign-in and refusal",
     "tests/rooms/runs/test_runner.py": "a worker and its faults",

@@ -17,6 +17,7 @@ unless repeating it is harmless.
 from collections.abc import Iterable
 from typing import Final, Literal, cast
 
+from django.db import transaction
 from django.utils import timezone
 from msgspec import to_builtins
 
@@ -86,7 +87,7 @@ def decide(
         return []
     for name, value in changes.items():
         setattr(call, name, value)
-    metrics.DECISIONS.labels(outcome).inc()
+    transaction.on_commit(lambda: metrics.DECISIONS.labels(outcome).inc(), robust=True)
     return [ApprovalDecided(approval_body(call, run, outcome, by))]
 
 
