@@ -124,14 +124,13 @@ def _tools(targets: Targets, counts: Counts) -> Outcome:
     targets.close()
     folder = targets.new_folder()
     options = {**TWO, COUNTED_TOOLS: str(folder)}
-    target = replace(targets.target(20, **options), models=tool_calls.MODELS)
+    target = replace(targets.target(60, **options), models=tool_calls.MODELS)
     return asyncio.run(
         tool_calls.call_tools(
             target,
             folder,
             prompts=counts.tool_prompts,
             kills=counts.tool_kills,
-            concurrency=60,
         )
     )
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from itertools import count, cycle, islice
+from itertools import count, cycle
 from pathlib import Path
 
 from tests.chaos.runs.worker_faults import kill_busy_worker
@@ -16,32 +16,31 @@ MODELS = (ALWAYS, ASK)
 TOOLS = ("look", "send")
 
 
-async def call_tools(
-    target: Target, folder: Path, *, prompts: int, kills: int, concurrency: int
-) -> Outcome:
+async def call_tools(target: Target, folder: Path, *, prompts: int, kills: int) -> Outcome:
     """Kill a random worker repeatedly while personas call tools, half of them after a decision.
 
-    Each question makes two calls at once and one more after their results. `folder` has the counts
-    of the tools. The kills are spread evenly over the prompts.
+    Each question makes two calls at once and one more after their results. In each room one persona
+    answers one question at a time: the model follows the last script of its prompt. `folder` has
+    the counts of the tools. The kills are spread evenly over the prompts.
     """
     killed = 0
     sent = 0
     numbers = count()
 
-    async def ask_repeatedly(room: str) -> None:
+    async def ask_repeatedly(room: str, model: str) -> None:
         nonlocal sent
         while (number := next(numbers)) < prompts or killed < kills:
             client = clients.any_in(room)
-            result = await client.send_message(_script(number), model=MODELS[number % 2])
+            result = await client.send_message(_script(number), model=model)
             sent += 1
             (run,) = result["runs"]
             await client.until_ended(run)
 
     async with target.clients() as clients:
         acting.install_tools(target.cluster)
-        rooms = islice(cycle(clients.rooms), concurrency)
+        rooms = zip(clients.rooms, cycle(MODELS), strict=False)
         deciding = asyncio.create_task(_decide(target))
-        asking = asyncio.create_task(gather_or_cancel(ask_repeatedly(room) for room in rooms))
+        asking = asyncio.create_task(gather_or_cancel(ask_repeatedly(*each) for each in rooms))
         while killed < kills and not asking.done():
             if sent >= prompts * (killed + 1) // (kills + 1):
                 killed += len(await kill_busy_worker(target))
