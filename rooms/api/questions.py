@@ -17,7 +17,7 @@ from rooms.models import Question, QuestionState
 from rooms.permissions import VIEW
 from rooms.protocol.payloads import QuestionBody
 from rooms.protocol.serializers import question_body
-from rooms.runs.steps.open_questions import MAX_ANSWER
+from rooms.runs.steps.open_questions import MAX_ANSWER, MAX_CHOICE
 from rooms.services.questions import access_question, questions_for
 
 routes = Routes("questions")
@@ -26,7 +26,7 @@ routes = Routes("questions")
 class AnswerCreate(Body, frozen=True):
     """Either one of the choices of the question, or an answer in own words."""
 
-    choice: str | None = None
+    choice: Annotated[str, Meta(min_length=1, max_length=MAX_CHOICE)] | None = None
     text: Annotated[str, Meta(extra_json_schema={"maxLength": MAX_ANSWER})] | None = None
 
 
