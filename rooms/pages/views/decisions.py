@@ -7,7 +7,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from accounts.errors import Invalid, MaruError
+from accounts.errors import Conflict, Invalid
 from accounts.permissions import require_user
 from accounts.views.error_pages import show_error
 from rooms import services
@@ -33,7 +33,7 @@ def decide(request: HttpRequest, call_id: UUID) -> HttpResponse:
             note=form.cleaned_data["note"],
             arguments_sha256=form.cleaned_data["arguments_sha256"],
         )
-    except MaruError as error:
+    except (Conflict, Invalid) as error:
         show_error(request, error)
     return redirect("rooms:home") if "home" in request.POST else _to_answer(call)
 
@@ -51,7 +51,7 @@ def answer(request: HttpRequest, question_id: UUID) -> HttpResponse:
         services.answer_question(
             user=user, question_id=question_id, choice=choice or None, text=text or None
         )
-    except MaruError as error:
+    except (Conflict, Invalid) as error:
         show_error(request, error)
     return _to_answer(call)
 
@@ -63,7 +63,7 @@ def cancel_round(request: HttpRequest, round_id: UUID) -> HttpResponse:
     round_ = access_round(user, round_id, VIEW)
     try:
         services.cancel_round(user=user, round_id=round_id)
-    except MaruError as error:
+    except (Conflict, Invalid) as error:
         show_error(request, error)
     return redirect("rooms:message", round_.room_id, round_.message_id)
 
@@ -75,7 +75,7 @@ def skip_step(request: HttpRequest, round_id: UUID) -> HttpResponse:
     round_ = access_round(user, round_id, VIEW)
     try:
         services.skip_step(user=user, round_id=round_id)
-    except MaruError as error:
+    except (Conflict, Invalid) as error:
         show_error(request, error)
     return redirect("rooms:message", round_.room_id, round_.message_id)
 

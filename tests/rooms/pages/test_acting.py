@@ -208,10 +208,11 @@ def test_incomplete_decision_changes_nothing(cast: Cast, missing: str) -> None:
 def test_onlooker_may_not_decide(cast: Cast) -> None:
     call = asked(cast)
 
-    post(cast.reader, "decide", call.call, decision="allow", arguments_sha256=call.sha256)
+    fields = {"decision": "allow", "arguments_sha256": call.sha256}
 
+    assert post(cast.reader, "decide", call.call, **fields).status_code == 403
+    assert post(cast.stranger, "decide", call.call, **fields).status_code == 404
     assert call.row.state == "asked"
-    assert post(cast.stranger, "decide", call.call).status_code == 404
 
 
 @pytest.mark.django_db
