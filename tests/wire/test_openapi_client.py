@@ -47,9 +47,11 @@ def test_client_executes_every_operation(
     change_profile_and_tokens(client)
     team = create_team(client, friend)
     connection, persona = configure(client, team)
+    give_tools(client, team, persona, connection)
     room = set_up_room(client, friend, team, persona)
     answer = exchange_messages(client, room)
     reply_to(client, friend, team, room, answer)
+    ask_for_what_is_missing(client, team)
     remove_everything(client, friend, team, room, persona)
     assert client.get_team_audit(team_id=team)["items"]
     client.delete_team_connection(team_id=team, connection_id=connection)
@@ -98,6 +100,52 @@ def configure(client: OpenApiClient, team: str) -> tuple[str, str]:
     return connection, persona
 
 
+def give_tools(client: OpenApiClient, team: str, persona: str, connection: str) -> None:
+    tools = client.get_team_tools(team_id=team)["items"]
+    policies = [{"tool": tool["id"], "policy": "ask"} for tool in tools]
+    assert len(client.put_persona_tools(persona_id=persona, tools=policies)["tools"]) == len(tools)
+    assert client.put_persona_tools(persona_id=persona, tools=[])["tools"] == []
+    assert client.get_persona_tools(persona_id=persona)["tools"] == []
+    assert client.get_team_mcp_servers(team_id=team)["items"] == []
+    agents = "scribe:\n  role: Scribe\n  goal: Write.\n"
+    imported = client.post_team_persona_import(team_id=team, agents=agents, connection=connection)
+    client.delete_persona(persona_id=imported["personas"][0]["id"])
+
+
+def ask_for_what_is_missing(client: OpenApiClient, team: str) -> None:
+    """Execute operations on what only a run with tools, a round or a server makes."""
+    server = {"team_id": team, "server_id": UNKNOWN_ID}
+    tool = {"team_id": team, "tool_id": UNKNOWN_ID}
+    decision = {"decision": "deny", "arguments_sha256": "0" * 64}
+    calls: list[tuple[Any, dict[str, Any]]] = [
+        (client.get_team_mcp_server, server),
+        (client.patch_team_mcp_server, {**server, "name": "x"}),
+        (client.delete_team_mcp_server, server),
+        (client.post_team_mcp_server_check, server),
+        (client.post_team_mcp_server_refresh, server),
+        (client.patch_team_tool, {**tool, "changes": True}),
+        (client.post_team_tool_approve, {**tool, "sha256": "0" * 64}),
+        (client.get_round, {"round_id": UNKNOWN_ID}),
+        (client.post_round_cancel, {"round_id": UNKNOWN_ID}),
+        (client.post_round_skip, {"round_id": UNKNOWN_ID}),
+        (client.get_approval, {"approval_id": UNKNOWN_ID}),
+        (client.post_approval_decide, {"approval_id": UNKNOWN_ID, **decision}),
+        (client.post_run_call_show, {"run_id": UNKNOWN_ID, "call_id": UNKNOWN_ID}),
+        (client.get_question, {"question_id": UNKNOWN_ID}),
+        (client.post_question_answer, {"question_id": UNKNOWN_ID, "text": "yes"}),
+        (client.post_question_close, {"question_id": UNKNOWN_ID}),
+    ]
+    for call, values in calls:
+        with pytest.raises(Refused) as refused:
+            call(**values)
+        assert refused.value.code == "not_found"
+    refused_url = {"name": "Files", "url": "https://127.0.0.1/mcp", "auth": "none"}
+    with pytest.raises(Refused) as refused:
+        client.post_team_mcp_server(team_id=team, **refused_url)
+    assert refused.value.code == "invalid"
+    assert client.get_approvals()["items"] == client.get_questions()["items"] == []
+
+
 def set_up_room(client: OpenApiClient, friend: OpenApiClient, team: str, persona: str) -> str:
     room: str = client.post_team_room(team_id=team, name="대청")["id"]
     client.patch_room(room_id=room, topic="넓은 마루")
@@ -132,12 +180,26 @@ def exchange_messages(client: OpenApiClient, room: str) -> str:
         client.post_run_retry(run_id=run)
     assert refused.value.code == "conflict"
     answered = client.get_run(run_id=again)
+    assert client.get_run_calls(run_id=again)["items"] == []
+    assert client.get_room_summary(room_id=room)["text"] == ""
+    with pytest.raises(Refused) as refused:
+        client.post_run_steer(run_id=again, text="shorter")
+    assert refused.value.code == "conflict"
+    until(lambda: has_prompt(client, again), DEADLINE)
     use_answer(client, room, answered)
     client.delete_message(message_id=message)
     kinds = {event["type"] for event in client.get_room_events(room_id=room)["items"]}
     assert {"message.deleted", "reaction.changed", "run.completed"} <= kinds
     answer: str = answered["answer"]
     return answer
+
+
+def has_prompt(client: OpenApiClient, run: str) -> bool:
+    """Return True if the record of what was sent is stored, which happens after the answer."""
+    try:
+        return bool(client.get_run_prompt(run_id=run)["requests"])
+    except Refused:
+        return False
 
 
 def use_answer(client: OpenApiClient, room: str, run: dict[str, Any]) -> None:
