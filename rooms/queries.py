@@ -73,11 +73,11 @@ def room_state(
     *,
     present: Collection[UUID] = (),
     around: Message | None = None,
-    newest: int = PAGE,
+    newest: int | None = None,
 ) -> RoomState:
-    """Return the room: the `newest` messages, first members, personas, active runs and pins.
+    """Return the room: its messages, first members, personas, active runs and pins.
 
-    With `before`, the messages are those before that seq, and the active runs are left out; with
+    The messages are the `newest`, by default PAGE. With `before`, the messages are those before that seq, and the active runs are left out; with
     `around`, those before and after a message. `present` are users who are online.
     """
     if around is not None:
@@ -214,13 +214,14 @@ def _run_bodies(room: Room, runs: Sequence[Run]) -> list[RunBody]:
 
 
 def newest_messages(
-    room: Room, before: int | None = None, limit: int = PAGE
+    room: Room, before: int | None = None, limit: int | None = None
 ) -> tuple[list[MessageBody], bool]:
     """Return the newest messages of the room (before seq `before`, if given), oldest first.
 
     Also return True if there are no earlier ones. At most `limit` messages of MAX_BYTES are
-    returned.
+    returned, by default PAGE.
     """
+    limit = PAGE if limit is None else limit
     messages = room.messages.of_room().order_by("-seq")
     if before is not None:
         messages = messages.filter(seq__lt=before)

@@ -123,7 +123,7 @@ def _rows_of(team: Team) -> QuerySet[Tool]:
 def _is_usable(row: Tool, team: UUID) -> bool:
     if not row.listed or not row.approved or row.team_id not in (None, team):
         return False
-    return row.server is None or row.server.enabled
+    return row.server is None or (row.server.enabled and row.server.team_id == team)
 
 
 def _own_spec(tool: OwnTool) -> ToolSpec:

@@ -117,6 +117,8 @@ KINDS = {
     "rooms": "purge_rooms",
     "responses": "purge_responses",
     "credentials": "purge_expired",
+    "prompts": "purge_prompts",
+    "summaries": "purge_summaries",
 }
 
 
