@@ -77,8 +77,9 @@ def room_state(
 ) -> RoomState:
     """Return the room: its messages, first members, personas, active runs and pins.
 
-    The messages are the `newest`, by default PAGE. With `before`, the messages are those before that seq, and the active runs are left out; with
-    `around`, those before and after a message. `present` are users who are online.
+    The messages are the `newest`, by default PAGE. With `before`, they are those before that seq,
+    and the active runs are left out; with `around`, those before and after a message. `present` are
+    users who are online.
     """
     if around is not None:
         messages, complete = messages_around(room, around)
