@@ -34,7 +34,7 @@ from tests.chaos.runs import (
 from tests.chaos.runs.claim_races import race_for_runs
 from tests.chaos.stores import outages, web_crashes
 from tests.chaos.target import Outcome, Target
-from tests.cluster.harness import COUNTED_TOOLS
+from tests.cluster.harness import tools_environment
 from tests.cluster.harness.cluster import Cluster, private_cluster
 from tests.cluster.harness.resource_usage import MeasuredWorker
 from tests.cluster.harness.services import Postgres, Redis, missing_packages
@@ -123,7 +123,7 @@ def _kills(targets: Targets, counts: Counts) -> Outcome:
 def _tools(targets: Targets, counts: Counts) -> Outcome:
     targets.close()
     folder = targets.new_folder()
-    options = {**TWO, COUNTED_TOOLS: str(folder)}
+    options = {**TWO, **tools_environment(folder)}
     target = replace(targets.target(60, **options), models=tool_calls.MODELS)
     return asyncio.run(
         tool_calls.call_tools(

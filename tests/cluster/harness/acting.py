@@ -19,16 +19,19 @@ UNKNOWN = "It is not known whether the call had an effect"
 """A part of the words that a model gets about a call whose outcome is unknown."""
 
 INSTALL = """
+from uuid import UUID, uuid5
 from agents.models import Persona, PersonaTool, Tool
+NAMESPACE = UUID("70020000-0000-7000-8000-000000000000")  # as in agents.tools.installed
 TEXT = {"type": "string"}
 SHAPE = {"type": "object", "properties": {"key": TEXT, "kill": TEXT}, "required": ["key"]}
 for name, idempotent in (("look", True), ("send", False)):
+    key = f"tests.cluster.harness.counted_tools:{name.title()}"
     tool, _new = Tool.objects.get_or_create(
-        key=f"tests.cluster.harness.counted_tools:{name.title()}",
-        server=None,
+        pk=uuid5(NAMESPACE, key),
         defaults={
-            "name": name, "title": name.title(), "parameters": SHAPE, "changes": not idempotent,
-            "idempotent": idempotent, "sha256": "a", "approved_sha256": "a",
+            "key": key, "name": name, "title": name.title(), "parameters": SHAPE,
+            "changes": not idempotent, "idempotent": idempotent,
+            "sha256": "a", "approved_sha256": "a",
         },
     )
     for persona in Persona.objects.filter(handle__startswith="tools-"):

@@ -23,6 +23,8 @@ class Look(BaseTool):
 
     name: str = "look"
     description: str = "Looks at something."
+    changes: bool = False
+    idempotent: bool = True
 
     def _run(self, key: str, kill: str = "") -> str:
         return count("look", key)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.harness import COUNTED_TOOLS, acting, stored_state
+from tests.cluster.harness import acting, stored_state, tools_environment
 from tests.cluster.harness.acting import ALWAYS, ASK, MortalWorker
 from tests.cluster.harness.cluster import Cluster, private_cluster
 from tests.deadlines import DEADLINE
@@ -40,7 +40,7 @@ def mortal(
     tmp_path_factory: pytest.TempPathFactory, provider: Provider, folder: Path
 ) -> Iterator[Cluster]:
     """A cluster whose workers answer one run at once, so that a kill interrupts no other run."""
-    options = {"MARU_RUN_CONCURRENCY": "1", COUNTED_TOOLS: str(folder)}
+    options = {"MARU_RUN_CONCURRENCY": "1", **tools_environment(folder)}
     with private_cluster(
         tmp_path_factory.mktemp("mortal"),
         provider.address,
