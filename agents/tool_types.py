@@ -53,6 +53,11 @@ class ToolSpec:
     key: str
     server: McpSpec | None = None
 
+    @property
+    def personal(self) -> bool:
+        """True if the tool runs with the sign-in of the asker."""
+        return self.server is not None and self.server.user is not None
+
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:

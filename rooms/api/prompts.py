@@ -1,5 +1,6 @@
 """The REST endpoints of what models get of a room: the prompts of runs, and the summary."""
 
+from functools import partial
 from uuid import UUID
 
 from msgspec import Struct
@@ -10,6 +11,7 @@ from accounts.models import User
 from rooms.models import Room, Run
 from rooms.permissions import VIEW, access_prompt, access_room
 from rooms.runs.prompts.recorded import SentRequest, requests_of
+from rooms.services import may_see
 
 routes = Routes("messages")
 
@@ -42,8 +44,11 @@ class SummaryBody(Struct, frozen=True, kw_only=True):
     summary="Get what a run has sent to its model, for people who may edit the persona",
 )
 def get_prompt(user: User, run: Run) -> PromptBody:
-    """A text that was deleted or changed since is left out, with `removed` set."""
-    return PromptBody(run=run.pk, requests=requests_of(run))
+    """A text that was deleted or changed since is left out, with `removed` set.
+
+    So are the arguments and the results of calls that the user may not see.
+    """
+    return PromptBody(run=run.pk, requests=requests_of(run, partial(may_see, user, run.room, run)))
 
 
 @routes.add(

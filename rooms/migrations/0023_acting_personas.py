@@ -44,6 +44,7 @@ class Migration(migrations.Migration):
                 ('title', models.CharField(max_length=80)),
                 ('changes', models.BooleanField(default=True)),
                 ('idempotent', models.BooleanField(default=False)),
+                ('personal', models.BooleanField(default=False)),
                 ('arguments', models.TextField(blank=True)),
                 ('arguments_sha256', models.CharField(max_length=64)),
                 ('extra', models.TextField(blank=True)),

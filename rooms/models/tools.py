@@ -70,6 +70,8 @@ class ToolCall(models.Model):
     title = models.CharField(max_length=80)
     changes = models.BooleanField(default=True)
     idempotent = models.BooleanField(default=False)
+    # The tool runs with the sign-in of the asker: no other person decides on it.
+    personal = models.BooleanField(default=False)
     arguments = models.TextField(blank=True)
     arguments_sha256 = models.CharField(max_length=64)
     # What the provider wants back with the call, as JSON.

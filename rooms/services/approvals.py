@@ -13,6 +13,7 @@ from accounts.errors import Conflict, Forbidden, Invalid, NotFound
 from accounts.models import User
 from accounts.names import clean_line
 from accounts.permissions import MANAGE_AGENTS, team_permissions
+from accounts.scopes import ADMIN
 from rooms.event_log import record
 from rooms.models import ACTIVE, CallState, Room, Run, ToolCall
 from rooms.permissions import MODERATE, POST, VIEW, access_call, lock_room
@@ -77,12 +78,16 @@ def decide_call(
 def access_to_show(user: User, run_id: UUID, call_id: UUID) -> Run:
     """Return the run of a call whose result `user` may show to the room.
 
-    These are the asker and the moderators. Raises NotFound or Forbidden.
+    These are the asker and, unless the call is personal, the moderators. Raises NotFound or
+    Forbidden.
     """
     call = access_call(user, call_id, VIEW)
     if call.run_id != run_id:
         raise NotFound
-    access_call(user, call_id, POST if call.run.requested_by_id == user.pk else MODERATE)
+    is_asker = call.run.requested_by_id == user.pk
+    access_call(user, call_id, POST if is_asker else MODERATE)
+    if call.personal and not is_asker:
+        raise Forbidden(team_id=call.run.team_id)
     return call.run
 
 
@@ -127,19 +132,19 @@ def may_see(user: User, room: Room, run: Run, calls: Sequence[ToolCall]) -> set[
     users who manage the personas of the team. The caller has checked that the user is in the room.
     """
     is_asker = run.requested_by_id == user.pk
-    if is_asker or MANAGE_AGENTS in team_permissions(user, room.team):
+    if is_asker or _manages_agents(user, room):
         return {call.pk for call in calls}
     allowed = {
-        rule: bool(policy.may_decide(room, run, rule, [user.pk]))
-        for rule in {call.deciders for call in calls}
+        (rule, personal): bool(policy.may_decide(room, run, rule, [user.pk], personal=personal))
+        for rule, personal in {(call.deciders, call.personal) for call in calls}
     }
-    return {call.pk for call in calls if allowed[call.deciders]}
+    return {call.pk for call in calls if allowed[call.deciders, call.personal]}
 
 
 def _check_may_decide(user: User, room: Room, run: Run, call: ToolCall) -> None:
     if call.expires_at is None:  # the call has never asked
         raise NotFound
-    if not policy.may_decide(room, run, call.deciders, [user.pk]):
+    if not policy.may_decide(room, run, call.deciders, [user.pk], personal=call.personal):
         raise Forbidden(_("Other people decide on this call."), team_id=room.team_id)
 
 
@@ -162,6 +167,11 @@ def _closed(user: User, run: Run, call: ToolCall) -> str:
 def _check_for_run(user: User, room: Room, call: ToolCall, decision: Decision) -> None:
     """Raise Invalid unless `user` may decide for the later calls of the tool, too."""
     is_careful = decision == "deny" or not call.changes
-    if not is_careful and MANAGE_AGENTS not in team_permissions(user, room.team):
+    if not is_careful and not _manages_agents(user, room):
         sentence = _("This tool changes something, so each call is allowed alone.")
         raise Invalid(sentence, fields={"for": sentence})
+
+
+def _manages_agents(user: User, room: Room) -> bool:
+    """Return True if `user` manages the personas of the team, and the credential allows that."""
+    return ADMIN in user.scope.names and MANAGE_AGENTS in team_permissions(user, room.team)

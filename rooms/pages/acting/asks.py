@@ -19,6 +19,7 @@ from accounts.particles import fill, pieces
 from rooms.models import ToolCall
 from rooms.pages.acting.argument_rows import Arguments, argument_rows
 from rooms.protocol.payloads import ApprovalBody, QuestionBody, RoomState
+from rooms.runs.steps.policy import calls_to_decide
 
 Pieces = list[tuple[str, str]]
 """The parts of a sentence: text with "", and values with their names."""
@@ -69,7 +70,8 @@ def asks_of(user: User, state: RoomState) -> dict[UUID, list[Ask]]:
         askers={run.id: run.requested_by for run in state.runs},
     )
     mine = [each.id for each in state.approvals if user.pk in each.asked_of]
-    calls = ToolCall.objects.in_bulk(mine) if mine else {}
+    # The right may have ended since the call was asked.
+    calls = calls_to_decide(user).in_bulk(mine) if mine else {}
     found: dict[UUID, list[Ask]] = defaultdict(list)
     for approval in state.approvals:
         found[approval.run].append(approval_ask(approval, people, calls.get(approval.id)))

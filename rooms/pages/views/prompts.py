@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from rooms.pages.views.last_team import remember_team
 from rooms.permissions import VIEW, access_prompt, access_room
 from rooms.runs.prompts.budget import estimate_tokens
 from rooms.runs.prompts.recorded import SentMessage, SentRequest, SentTool, requests_of
+from rooms.services import may_see
 
 OPEN_MESSAGES: Final = 3
 OPEN_CHARACTERS: Final = 600
@@ -61,7 +63,7 @@ def run(request: HttpRequest, run_id: UUID) -> HttpResponse:
     user = require_user(request)
     shown = access_prompt(user, run_id)
     queries.name_direct_rooms(user, [shown.room])
-    requests = requests_of(shown)
+    requests = requests_of(shown, partial(may_see, user, shown.room, shown))
     number = request.GET.get("request", "1")
     at = int(number) - 1 if number.isascii() and number.isdigit() and len(number) < 4 else 0
     sent = requests[min(max(at, 0), len(requests) - 1)] if requests else None

@@ -7,7 +7,7 @@ The requests after the first are the first one with what the run has stored abou
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import chain
@@ -30,6 +30,7 @@ from rooms.models import (
     RunPrompt,
     RunState,
     SteerState,
+    ToolCall,
 )
 from rooms.runs.crews import trees
 from rooms.runs.prompts.budget import estimate_tokens, first_words
@@ -47,6 +48,9 @@ class Quoted(Struct, frozen=True):
 
 
 Piece = str | Quoted
+
+MaySee = Callable[[Sequence[ToolCall]], Collection[UUID]]
+"""Returns those of the calls of a run whose arguments and results the reader may see."""
 
 
 class Section(Struct, frozen=True):
@@ -90,7 +94,7 @@ class SentMessage(Struct, frozen=True, kw_only=True):
     `kind` says who has made it: the `persona` and our rules, the `room`, its `summary`, a `turn` of
     a person or a persona, an `answer` of the model in this run, a `result` of a tool, or a
     `steering` line of a member. `message` is the message of the room that is quoted. With
-    `removed`, a text was deleted or changed since, and is left out.
+    `removed`, a text was deleted or changed since, or the reader may not see it, and is left out.
     """
 
     kind: str
@@ -123,15 +127,16 @@ def digest_of(text: str) -> str:
     return sha256(text.encode()).hexdigest()[:32]
 
 
-def requests_of(run: Run) -> list[SentRequest]:
-    """Return the requests that a run has sent, oldest first; at most seven queries.
+def requests_of(run: Run, may_see: MaySee) -> list[SentRequest]:
+    """Return the requests that a run has sent, oldest first; at most seven queries and `may_see`.
 
-    Empty if the run has not started, or if its records were deleted after RETENTION.
+    The arguments and the results of calls that the reader may not see are left out. Empty if the
+    run has not started, or if its records were deleted after RETENTION.
     """
     records = [_Record(row) for row in run.prompts.order_by("attempt")]
     if not records:
         return []
-    history = _History(run)
+    history = _History(run, may_see)
     texts = _Texts(run, records)
     count = max(records[-1].row.request + 1, history.answered + (not history.is_waiting))
     return [_request(number, records, history, texts) for number in range(count)]
@@ -220,12 +225,13 @@ class _History:
     The deletion of an answer has emptied the texts, the arguments and the results.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, may_see: MaySee) -> None:
         self._is_deleted = run.answer is not None and run.answer.deleted_at is not None
         requests = list(run.requests.order_by("number"))
         calls = list(run.calls.order_by("request", "position")) if requests else []
         lines = list(run.steering.filter(state=SteerState.APPLIED)) if requests else []
         past = past_of(requests, calls, lines, {})
+        self._seen = may_see(calls) if calls else ()
         self.requests = {request.number: request for request in requests}
         self._past = {each.number: each for each in past}
         self._ends: defaultdict[int, list[datetime]] = defaultdict(list)
@@ -251,24 +257,40 @@ class _History:
         past = self._past.get(number)
         if past is None:
             return
+        hidden = {each.request.id for each in past.calls}.difference(self._seen)
         calls = [
-            SentCall(c.request.call_id, c.request.name, c.request.arguments) for c in past.calls
+            SentCall(c.call_id, c.name, "" if c.id in hidden else c.arguments)
+            for c in (each.request for each in past.calls)
         ]
         if calls or past.text.strip():
-            yield self._message("answer", "assistant", past.text, calls=calls or UNSET)
+            yield self._message(
+                "answer", "assistant", past.text, removed=bool(hidden), calls=calls or UNSET
+            )
         for call in past.calls:
+            is_hidden = call.request.id in hidden
             text = result_words.for_model(call.request.name, result_words.of_call(call))
-            yield self._message("result", "tool", text, call=call.request.call_id)
+            yield self._message(
+                *("result", "tool", "" if is_hidden else text),
+                removed=is_hidden,
+                call=call.request.call_id,
+            )
         for line in past.steering:
             text = f"{speaker_line('user', line.author)}\n{line.text}"
             yield self._message("steering", "user", text)
 
-    def _message(self, kind: str, role: str, text: str, **fields: Any) -> SentMessage:
+    def _message(
+        self, kind: str, role: str, text: str, *, removed: bool = False, **fields: Any
+    ) -> SentMessage:
         tokens = estimate_tokens(text)
         for call in fields.get("calls") or ():
             tokens += estimate_tokens(call.name + call.arguments)
         return SentMessage(
-            kind=kind, role=role, content=text, tokens=tokens, removed=self._is_deleted, **fields
+            kind=kind,
+            role=role,
+            content=text,
+            tokens=tokens,
+            removed=removed or self._is_deleted,
+            **fields,
         )
 
 

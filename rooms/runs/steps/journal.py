@@ -20,7 +20,6 @@ from django.utils import timezone
 
 from accounts.database.prepared_queries import insert
 from agents.engine_types import MAX_TOKEN_COUNT
-from agents.models import ToolPolicy
 from agents.tool_types import (
     MAX_ARGUMENTS,
     MAX_STORED_RESULT,
@@ -141,6 +140,7 @@ def _new_call(run: Run, number: int, position: int, request: CallRequest) -> Too
         title=_storable(spec.title if spec else request.name, MAX_TITLE),
         changes=spec.changes if spec else False,
         idempotent=spec.idempotent if spec else False,
+        personal=spec.personal if spec else False,
         arguments=arguments,
         arguments_sha256=sha256(arguments.encode()).hexdigest(),
         extra=_storable(request.extra),
@@ -159,23 +159,30 @@ def _set_states(room: Room, run: Run, calls: Sequence[ToolCall]) -> list[ToolCal
     """
     proposed = {call: call.tool for call in calls if call.state == CallState.PROPOSED}
     rules = policy.rules_of(run, {tool for tool in proposed.values() if tool})
-    ask = [tool for tool, rule in rules.items() if rule.policy == ToolPolicy.ASK]
-    decided = policy.decided_for_run(room, run, ask)
-    asked_of = cache(lambda deciders: [str(u) for u in policy.deciders(room, run, deciders)])
+    ruled = {call: rules[tool] for call, tool in proposed.items() if tool and tool in rules}
+    ask = {rule.tool for call, rule in ruled.items() if not policy.is_free(call, run, rule)}
+    number = calls[0].request if calls else 0
+    decided = policy.decided_for_run(room, run, ask, number)
+
+    @cache
+    def asked_of(deciders: str, *, personal: bool) -> list[str]:
+        return [str(user) for user in policy.deciders(room, run, deciders, personal=personal)]
+
     expires_at = timezone.now() + timedelta(hours=settings.APPROVAL_HOURS)
-    for call, tool in proposed.items():
-        rule = rules.get(tool) if tool else None
+    for call in proposed:
+        rule = ruled.get(call)
         if rule is None:
             call.state = CallState.DENIED
-        elif rule.policy == ToolPolicy.ALWAYS:
+        elif rule.tool not in ask:
             call.state = CallState.ALLOWED
-        elif earlier := decided.get(rule.tool):
+        elif (earlier := decided.get(rule.tool)) and (earlier.personal or not call.personal):
             is_denied = earlier.state == CallState.DENIED
             call.state = CallState.DENIED if is_denied else CallState.ALLOWED
             call.decided_by_id, call.decided_at = earlier.decided_by_id, earlier.decided_at
             call.note = earlier.note
         else:
-            call.deciders, call.asked_of = rule.deciders, asked_of(rule.deciders)
+            call.deciders = rule.deciders
+            call.asked_of = asked_of(rule.deciders, personal=call.personal)
             call.state = CallState.ASKED if call.asked_of else CallState.DENIED
             call.expires_at = expires_at if call.asked_of else None
     return [call for call in calls if call.state == CallState.ASKED]
@@ -191,13 +198,16 @@ def begin(job: Job, call_id: UUID) -> bool:
         return False
     if refusal := unauthorized(room, [run]).get(run):
         raise refusal
-    is_allowed = policy.may_run(call, policy.rules_of(run, [call.tool] if call.tool else []))
+    # The server may have become personal since the call was proposed.
+    call.personal |= any(tool.personal for tool in job.spec.tools if tool.id == call.tool)
+    rules = policy.rules_of(run, [call.tool] if call.tool else [])
+    is_allowed = policy.may_run(call, run, rules)
     if is_allowed:
         call.state, call.attempt = CallState.RUNNING, job.attempt
         call.started_at = timezone.now()
     else:
         call.state = CallState.DENIED
-    call.save(update_fields=["state", "attempt", "started_at"])
+    call.save(update_fields=["state", "attempt", "started_at", "personal"])
     record(room, show(run, [call]))
     return is_allowed
 

@@ -14,7 +14,16 @@ from django.db.models.functions import Now
 from accounts.models import User
 from agents.models import Deciders, PersonaTool, ToolPolicy
 from agents.tools.registry import usable_tools
-from rooms.models import CallState, Room, RoomPermission, RoomRole, Run, ToolCall
+from rooms.models import (
+    CallState,
+    Room,
+    RoomPermission,
+    RoomRole,
+    Run,
+    Steer,
+    SteerState,
+    ToolCall,
+)
 from rooms.permissions import MODERATE, POST, users_with
 from rooms.runs.crews import led
 
@@ -42,18 +51,46 @@ def rules_of(run: Run, tools: Collection[UUID]) -> dict[UUID, PersonaTool]:
     return {tool: rule for tool, rule in found.items() if tool in usable}
 
 
-def may_run(call: ToolCall, rules: Mapping[UUID, PersonaTool]) -> bool:
+def is_free(call: ToolCall, run: Run, rule: PersonaTool) -> bool:
+    """Return True if the rule of a tool lets a call run without a decision of people.
+
+    A personal call asks its asker once another user has steered the run: the arguments may be those
+    of the other.
+    """
+    if rule.policy != ToolPolicy.ALWAYS:
+        return False
+    return not call.personal or last_line_of_others(run, call.request) is None
+
+
+def may_run(call: ToolCall, run: Run, rules: Mapping[UUID, PersonaTool]) -> bool:
     """Return True if an allowed call still complies with the rules of its persona.
 
-    A call that its policy had allowed does not run if the policy asks people by now.
+    A call that its policy had allowed does not run if the policy asks people by now, nor a personal
+    call that another user than the asker has allowed.
     """
     rule = rules.get(call.tool) if call.tool else None
     if rule is None:
         return False
-    return rule.policy == ToolPolicy.ALWAYS or call.decided_by_id is not None
+    if call.decided_by_id is None:
+        return is_free(call, run, rule)
+    return not call.personal or call.decided_by_id == run.requested_by_id
 
 
-def deciders(room: Room, run: Run, rule: str) -> list[UUID]:
+def last_line_of_others(run: Run, before: int) -> int | None:
+    """Return after which request another user than the asker has steered a run last.
+
+    Only lines that the request `before` contains count. -1 is before the first request, where the
+    lines to the run that has asked for this one count, too; None says that there is no line.
+    """
+    others = Steer.objects.filter(state=SteerState.APPLIED).exclude(user=run.requested_by_id)
+    lines = others.filter(run=run.pk).values_list("request", flat=True)
+    found = [-1 if after is None else after for after in lines]
+    if run.parent_call_id is not None and others.filter(run__calls=run.parent_call_id).exists():
+        found.append(-1)
+    return max((after for after in found if after < before), default=None)
+
+
+def deciders(room: Room, run: Run, rule: str, *, personal: bool) -> list[UUID]:
     """Return the users who may decide on the calls of a run, at most MAX_ASKED: the asker first.
 
     `rule` is one of `Deciders`.
@@ -62,19 +99,23 @@ def deciders(room: Room, run: Run, rule: str) -> list[UUID]:
     asked = list(moderators.order_by("joined_at", "pk").values_list("user", flat=True)[:MAX_ASKED])
     if run.requested_by_id is not None and run.requested_by_id not in asked:
         asked.append(run.requested_by_id)
-    allowed = may_decide(room, run, rule, asked)
+    allowed = may_decide(room, run, rule, asked, personal=personal)
     found = [user for user in asked if user in allowed]
     found.sort(key=lambda user: user != run.requested_by_id)
     return found[:MAX_ASKED]
 
 
-def may_decide(room: Room, run: Run, rule: str, users: Collection[UUID]) -> set[UUID]:
+def may_decide(
+    room: Room, run: Run, rule: str, users: Collection[UUID], *, personal: bool
+) -> set[UUID]:
     """Return those of these users who may decide on the calls of a run; at most two queries.
 
     Moderators of the room may. With the rule `asker` the asker may, too, unless the room wants
-    another person to decide.
+    another person to decide. Of all these, only the asker may decide on a `personal` call.
     """
     asker = run.requested_by_id
+    if personal:
+        users = [user for user in users if user == asker]
     others = [user for user in users if user != asker]
     if asker not in users:
         return users_with(MODERATE, room, others)
@@ -99,24 +140,31 @@ def calls_to_decide(user: User) -> QuerySet[ToolCall]:
     as_asker = Q(run__room__other_decides=False) & (moderates | writes & Q(deciders=Deciders.ASKER))
     rooms = Room.objects.visible_to(user).filter(archived_at=None)
     return ToolCall.objects.filter(
-        is_asker & as_asker | ~is_asker & moderates,
+        is_asker & as_asker | ~is_asker & moderates & Q(personal=False),
         state=CallState.ASKED,
         expires_at__gt=Now(),
         run__room__in=rooms,
     )
 
 
-def decided_for_run(room: Room, run: Run, tools: Collection[UUID]) -> dict[UUID, ToolCall]:
-    """Return by tool the earlier call of a run whose decision holds for the later calls.
+def decided_for_run(
+    room: Room, run: Run, tools: Collection[UUID], request: int
+) -> dict[UUID, ToolCall]:
+    """Return by tool the earlier call of a run whose decision holds for the calls of a request.
 
-    A decision ends with the right of the person who made it.
+    A decision ends with the right of the person who made it, and with the next line by which
+    another user than the asker steers the run.
     """
     if not tools:
         return {}
     held = run.calls.filter(tool__in=tools, for_run=True, decided_by__isnull=False)
+    calls = list(held.order_by("decided_at"))
+    steered = last_line_of_others(run, request) if calls else None
     found: dict[UUID, ToolCall] = {}
-    for call in held.order_by("decided_at"):
+    for call in calls:
         by = call.decided_by_id
-        if call.tool and by and may_decide(room, run, call.deciders, [by]):
+        if call.tool is None or by is None or (steered is not None and call.request <= steered):
+            continue
+        if may_decide(room, run, call.deciders, [by], personal=call.personal):
             found[call.tool] = call
     return found

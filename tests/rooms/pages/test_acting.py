@@ -18,6 +18,7 @@ from rooms.models import CallState, Message, Run
 from rooms.pages.acting.argument_rows import argument_rows
 from rooms.pages.acting.step_lines import duration_words, step_lines
 from rooms.pages.layout import RULES_FOR_SCRIPTS
+from rooms.permissions import set_room_role
 from rooms.protocol.payloads import Step
 from rooms.runs.steps import policy
 from tests.live import ROOT
@@ -162,6 +163,15 @@ def test_only_people_who_may_decide_get_arguments_and_buttons(cast: Cast) -> Non
     assert "What it would send is shown to them only." in words(html)
     assert "data-mine" not in html
     assert not re.search(r'class="ask-acts"(?! hidden)', html)
+
+
+@pytest.mark.django_db
+def test_person_who_lost_the_right_gets_no_arguments(cast: Cast) -> None:
+    asked(cast, json.dumps({"to": CANARY}))
+    set_room_role([cast.moderator], cast.room, "member")
+
+    assert CANARY not in page(cast.moderator, cast.room)
+    assert CANARY in page(cast.owner, cast.room)
 
 
 @pytest.mark.django_db

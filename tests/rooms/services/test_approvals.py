@@ -1,5 +1,6 @@
 """Who may decide on tool calls, and what a decision does."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -95,18 +96,19 @@ def test_call_that_nobody_may_decide_on_is_denied_at_once(cast: Cast) -> None:
     assert propose(started(cast, cast.owner), request()) == ["denied"]
 
 
+@pytest.mark.parametrize("personal", [False, True])
 @pytest.mark.parametrize("other", [False, True])
 def test_list_of_approvals_has_those_on_which_the_user_may_decide(
-    cast: Cast,
-    *,
-    other: bool,
+    cast: Cast, *, other: bool, personal: bool
 ) -> None:
     Room.objects.update(other_decides=other)
     asked = waiting_run(cast)
 
     for deciders, user in product(("asker", "moderators"), people(cast).values()):
-        ToolCall.objects.update(deciders=deciders)
-        allowed = policy.may_decide(cast.refreshed(), asked.run, deciders, [user.pk])
+        ToolCall.objects.update(deciders=deciders, personal=personal)
+        allowed = policy.may_decide(
+            cast.refreshed(), asked.run, deciders, [user.pk], personal=personal
+        )
         assert policy.calls_to_decide(user).exists() == bool(allowed)
 
 
@@ -249,3 +251,13 @@ def test_arguments_are_seen_by_the_asker_deciders_and_admins(cast: Cast) -> None
     assert seen == {"owner", "moderator", "member"}
     set_team_role(user=cast.owner, team_id=cast.team.pk, member_id=cast.reader.pk, role="admin")
     assert services.may_see(cast.reader, cast.room, Run.objects.get(), calls)
+    cast.reader.scope = replace(cast.reader.scope, names=frozenset({"read", "write"}))
+    assert not services.may_see(cast.reader, cast.room, Run.objects.get(), calls)
+
+
+def test_token_without_the_scope_of_admins_does_not_allow_changes_for_the_run(cast: Cast) -> None:
+    asked = waiting_run(cast)
+    cast.owner.scope = replace(cast.owner.scope, names=frozenset({"read", "write"}))
+
+    with pytest.raises(Invalid):
+        decide(cast, asked, user=cast.owner, extent="run")

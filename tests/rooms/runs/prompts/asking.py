@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import aclosing
+from uuid import UUID
 
 from asgiref.sync import async_to_sync
 
@@ -11,7 +12,7 @@ from agents.engine_types import Finished, Limits
 from agents.models import Persona
 from agents.services import create_connection, update_persona
 from rooms import services
-from rooms.models import Message, Room, Run
+from rooms.models import Message, Room, Run, ToolCall
 from rooms.runs import lifecycle
 from rooms.runs.lifecycle import Job
 from rooms.runs.prompts import recorder
@@ -83,3 +84,8 @@ def talk(cast: Cast, count: int, text: str = "turn") -> list[Message]:
 def texts(job: Job) -> Sequence[str]:
     """Return the texts of the turns of a job."""
     return [turn.text for turn in job.turns]
+
+
+def all_of(calls: Sequence[ToolCall]) -> set[UUID]:
+    """Let the reader of a record see all calls."""
+    return {call.pk for call in calls}

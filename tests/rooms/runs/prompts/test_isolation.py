@@ -18,7 +18,7 @@ from rooms.models import Room, RoomSummary, RunPrompt, SummaryState
 from rooms.runs.prompts.recorded import requests_of
 from tests.provider import Provider
 from tests.rooms.conftest import Cast, make_user
-from tests.rooms.runs.prompts.asking import KEY, answered, give_model, say
+from tests.rooms.runs.prompts.asking import KEY, all_of, answered, give_model, say
 
 pytestmark = pytest.mark.django_db
 
@@ -78,7 +78,7 @@ def test_prompts_of_many_rooms_and_teams_have_no_foreign_text(
         assert run.answer is not None
         for text in (json.dumps(seen.body, ensure_ascii=False), run.answer.text):
             assert canaries(text) == {name, whose}
-        assert canaries(str(requests_of(run))) == {name, whose}
+        assert canaries(str(requests_of(run, all_of))) == {name, whose}
 
 
 def test_no_body_record_or_answer_has_the_key(asked: Cast, provider: Provider) -> None:
@@ -87,7 +87,7 @@ def test_no_body_record_or_answer_has_the_key(asked: Cast, provider: Provider) -
     (seen,) = provider.requests
     assert seen.headers["authorization"] == f"Bearer {KEY}"  # the control
     assert run.answer is not None
-    for text in (json.dumps(seen.body), run.answer.text, str(requests_of(run))):
+    for text in (json.dumps(seen.body), run.answer.text, str(requests_of(run, all_of))):
         assert "CANARY" not in text
         assert provider.base_url not in text
     assert RunPrompt.objects.count() == 1

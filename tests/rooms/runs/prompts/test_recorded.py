@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
@@ -17,8 +18,10 @@ from rooms.models import Message, Run, RunPrompt
 from rooms.runs.prompts import recorder
 from rooms.runs.prompts.recorded import RETENTION, SentRequest, purge_prompts, requests_of
 from tests.provider import Provider
+from tests.rooms.acting import LOOK, execute, propose, request, set_policy
 from tests.rooms.conftest import Cast
-from tests.rooms.runs.prompts.asking import KEY, answered, say, started, stream, talk
+from tests.rooms.pages.browsing import browser
+from tests.rooms.runs.prompts.asking import KEY, all_of, answered, say, started, stream, talk
 from tests.rooms.runs.prompts.test_context import write_summary
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +43,7 @@ def full_run(cast: Cast) -> Run:
 def test_record_is_what_the_provider_was_sent(asked: Cast, provider: Provider) -> None:
     run = full_run(asked)
 
-    (request,) = requests_of(run)
+    (request,) = requests_of(run, all_of)
 
     (seen,) = provider.requests
     assert as_sent(request) == seen.messages
@@ -57,7 +60,7 @@ def test_record_of_a_thread_is_what_the_provider_was_sent(asked: Cast, provider:
         asked.member, asked.room, "in here", reply_to=root.pk, personas=[asked.persona.pk]
     )
 
-    (request,) = requests_of(run)
+    (request,) = requests_of(run, all_of)
     (seen,) = provider.requests
     assert as_sent(request) == seen.messages
     assert [message.kind for message in request.messages[-3:]] == ["room", "turn", "turn"]
@@ -80,7 +83,7 @@ def test_deleted_message_leaves_the_record_in_the_same_transaction(asked: Cast) 
 
     services.delete_message(user=asked.owner, message_id=message.pk)
 
-    (request,) = requests_of(run)
+    (request,) = requests_of(run, all_of)
     assert "turn 3" not in str(request)
     gone = [each for each in request.messages if each.removed]
     assert [each.message for each in gone] == [message.pk]
@@ -93,7 +96,7 @@ def test_edited_message_leaves_the_record_with_both_texts(asked: Cast) -> None:
 
     services.edit_message(user=asked.member, message_id=message.pk, text="new words")
 
-    (request,) = requests_of(run)
+    (request,) = requests_of(run, all_of)
     assert "turn 1" not in str(request)
     assert "new words" not in str(request)
     # The message covers no summary: only its pin and its turn are removed.
@@ -105,7 +108,7 @@ def test_dropped_summary_leaves_the_record(asked: Cast) -> None:
 
     services.delete_message(user=asked.owner, message_id=Message.objects.get(text="turn 0").pk)
 
-    (request,) = requests_of(run)
+    (request,) = requests_of(run, all_of)
     assert "chose oak" not in str(request)
     assert [each.kind for each in request.messages if each.removed] == ["summary", "turn"]
 
@@ -125,7 +128,7 @@ def test_records_are_deleted_after_thirty_days(asked: Cast) -> None:
     RunPrompt.objects.update(created_at=timezone.now() - RETENTION - timedelta(minutes=1))
 
     assert purge_prompts() == 1
-    assert requests_of(run) == []
+    assert requests_of(run, all_of) == []
 
 
 def test_records_are_deleted_with_their_room(asked: Cast) -> None:
@@ -167,6 +170,36 @@ def test_only_editors_of_the_persona_in_the_room_get_a_prompt(asked: Cast) -> No
 
     services.remove_member(user=asked.owner, room_id=asked.room.pk, member_id=asked.moderator.pk)
     assert statuses(asked, run, asked.moderator) == [404]
+
+
+def test_editor_who_may_not_see_a_call_gets_its_prompt_without_the_texts(asked: Cast) -> None:
+    put_grants(
+        user=asked.owner,
+        persona_id=asked.persona.pk,
+        grants=[
+            Grant(frozenset({"use"})),
+            Grant(frozenset({"use", "edit"}), user=asked.member.pk),
+            Grant(frozenset({"use", "edit"}), user=asked.reader.pk),
+        ],
+    )
+    set_policy(asked, LOOK, "always")
+    job = started(asked.member, asked.room, "question")
+    call = request(LOOK, '{"to": "CANARY"}')
+    propose(job, call)
+    execute(job, call.id, "a result with a CANARY")
+
+    def seen(user: User) -> list[str]:
+        rest = client_of(user).get(f"/api/v1/runs/{job.run}/prompt").content.decode()
+        page = browser(user).get(reverse("rooms:run", args=[job.run]) + "?request=2")
+        return [rest, page.content.decode()]
+
+    for text in seen(asked.member):
+        assert text.count("CANARY") == 2
+    for text in seen(asked.reader):
+        assert "CANARY" not in text
+        assert "look" in text
+    assert '"removed":true' in seen(asked.reader)[0]
+    assert "is not shown" in seen(asked.reader)[1]
 
 
 def test_prompt_of_a_deleted_persona_is_forbidden(asked: Cast) -> None:

@@ -19,7 +19,7 @@ from rooms.runs.runner import Runner
 from tests.deadlines import DEADLINE
 from tests.provider import Provider
 from tests.rooms.conftest import Cast
-from tests.rooms.runs.prompts.asking import started, talk
+from tests.rooms.runs.prompts.asking import all_of, started, talk
 from tests.rooms.runs.prompts.test_summaries import FALLEN
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -91,7 +91,7 @@ async def test_later_requests_are_what_the_provider_was_sent(
             'USE calculator {"expression": "1 / 0"}',
         )
 
-    requests = await sync_to_async(requests_of)(run)
+    requests = await sync_to_async(requests_of)(run, all_of)
     assert [request.number for request in requests] == [1, 2, 3]
     assert [as_sent(request) for request in requests] == [
         seen.messages for seen in provider.requests
@@ -106,7 +106,7 @@ async def test_later_requests_are_what_the_provider_was_sent(
     assert run.answer_id is not None
     await sync_to_async(services.delete_message)(user=asked.owner, message_id=run.answer_id)
     gone = await Run.objects.select_related("answer").aget(pk=run.pk)
-    after = str(await sync_to_async(requests_of)(gone))
+    after = str(await sync_to_async(requests_of)(gone, all_of))
     assert "Let me see." not in after.replace("TEXT Let me see.", "")
     assert "6 * 7" not in after.replace('{"expression": "6 * 7"} &', "")
 
