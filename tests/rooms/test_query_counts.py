@@ -95,12 +95,12 @@ def test_cost_of_an_edit_and_a_deletion_does_not_grow_with_the_log(cast: Cast) -
     def edit(message: UUID, text: str) -> int:
         return cost(lambda: services.edit_message(user=cast.member, message_id=message, text=text))
 
-    assert edit(first, "new") == edit(last, "new") <= 8
+    assert edit(first, "new") == edit(last, "new") <= 9
 
     def delete(message: UUID) -> int:
         return cost(lambda: services.delete_message(user=cast.member, message_id=message))
 
-    assert delete(first) == delete(last) <= 17
+    assert delete(first) == delete(last) <= 15
 
 
 def test_refused_edit_costs_the_same_as_an_unknown_message(cast: Cast) -> None:
