@@ -1,6 +1,6 @@
 """The log of a room: its durable events, stored once and in the same order for all clients."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -119,6 +119,21 @@ def redact(message_id: UUID) -> None:
         event["message"] |= {"text": "", "html": "", "reactions": {}, "deleted": True}
         for name in ("steps", "steered"):  # results that were shown, and words of members
             event["message"].pop(name, None)
+        row.payload = msgspec.json.encode(event).decode()
+    RoomEvent.objects.bulk_update(rows, ["payload"])
+
+
+def hide_results(answer: UUID, calls: Collection[str]) -> None:
+    """Remove the shown results of calls from the log's events of an answer.
+
+    The caller's transaction must hold the lock on the room's row.
+    """
+    rows = list(RoomEvent.objects.filter(message=answer, payload__contains='"shown"'))
+    for row in rows:
+        event = msgspec.json.decode(row.payload)
+        for step in event.get("message", {}).get("steps", ()):
+            if step["call"] in calls and "shown" in step:
+                step["shown"] = ""
         row.payload = msgspec.json.encode(event).decode()
     RoomEvent.objects.bulk_update(rows, ["payload"])
 

@@ -44,8 +44,8 @@ OF_MESSAGES: Final = [
     Index(fields=["pinned_by"], condition=Q(pinned_by__isnull=False), name="message_pinned_by"),
 ]
 
-# The indexes of queued and running runs hold few of the rows. None has `lease_until`, so that a
-# heartbeat is a HOT update, which writes to no index.
+# The indexes of queued, running and waiting runs hold few of the rows. None has `lease_until`, so
+# that a heartbeat is a HOT update, which writes to no index.
 OF_RUNS: Final = [
     PartialIndex(
         fields=["team", "state", "queued_at", "id"],
@@ -53,6 +53,7 @@ OF_RUNS: Final = [
         name="run_waiting",
     ),
     PartialIndex(fields=["state", "team"], condition=Q(state="running"), name="run_running"),
+    PartialIndex(fields=["team", "state"], condition=Q(state="waiting"), name="run_waits"),
     PartialIndex(
         fields=["room", "state"],
         condition=Q(state__in=["queued", "running", "waiting"]),

@@ -17,8 +17,9 @@ from django.db.models import (
     Subquery,
     Value,
     When,
+    Window,
 )
-from django.db.models.functions import Coalesce, Left, Length
+from django.db.models.functions import Coalesce, Left, Length, RowNumber
 from django.utils.translation import gettext as _
 from msgspec import structs
 
@@ -62,6 +63,8 @@ THREAD_PAGE: Final = 100
 """The maximum number of replies on the page of a thread."""
 MEMBERS: Final = 100
 """The maximum number of members in a state."""
+MAX_OPEN: Final = 100
+"""The maximum number of approvals, and of questions, in a state."""
 MAX_BYTES: Final = 2**20
 """The maximum size of the messages in a state or in a page of a list, if they are several."""
 
@@ -109,14 +112,19 @@ def room_state(
 def _open_calls(active: Collection[Run]) -> list[ToolCall]:
     """Return the calls of active runs that wait for people, oldest first.
 
-    No query if no run has been started.
+    At most MAX_OPEN approvals and as many questions. No query if no run has been started, and one
+    for the answers to all questions.
     """
     started = [run.pk for run in active if run.attempt]
     if not started:
         return []
     is_open = Q(state=CallState.ASKED) | Q(question__state=QuestionState.OPEN)
-    calls = ToolCall.objects.filter(is_open, run__in=started).select_related("run", "question")
-    return list(calls.order_by("created_at", "run", "request", "position"))
+    oldest = ("created_at", "run", "request", "position")
+    calls: QuerySet[Any] = ToolCall.objects.filter(is_open, run__in=started)
+    # All calls with a question have one state, and those that ask have another.
+    place = Window(RowNumber(), partition_by="state", order_by=oldest)
+    first = calls.annotate(place=place).filter(place__lte=MAX_OPEN).order_by(*oldest)
+    return list(first.select_related("run", "question").prefetch_related("question__answers"))
 
 
 def _pins(room: Room) -> list[PinnedBody]:

@@ -74,7 +74,8 @@ class Replies(Struct, frozen=True, kw_only=True):
 class Step(Struct, frozen=True, kw_only=True):
     """A tool call as all members see it: never its arguments.
 
-    `result` is a word or two; after a member who may has shown the result, `shown` has its text.
+    `result` is a word or two; after a member who may has shown the result, `shown` has its
+    first 8,192 characters; `GET /runs/{run}/calls` has the whole.
     """
 
     call: UUID
@@ -361,9 +362,9 @@ class RoomState(Struct, frozen=True, kw_only=True):
     pins: list[PinnedBody] = []
     """All pinned messages, the last pinned first."""
     approvals: list[ApprovalBody] = []
-    """The calls that wait for a decision, oldest first."""
+    """The calls that wait for a decision: the 100 oldest, oldest first."""
     questions: list[QuestionBody] = []
-    """The open questions of personas, oldest first."""
+    """The open questions of personas: the 100 oldest, oldest first."""
     messages: list[MessageBody]
     """The newest messages of the room, then those of the threads that the client has open."""
     permissions: list[str]

@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from accounts.fields import format_timestamp
 from accounts.models import User
 from agents.models import Persona
+from agents.tool_types import MAX_RESULT
 from rooms.models import (
     AuthorKind,
     Message,
@@ -202,7 +203,13 @@ def run_body(run: Run, position: int | None = None) -> RunBody:
 
 
 def step(call: ToolCall) -> Step:
-    """Return a call as all members see it; its result only if a member has shown it."""
+    """Return a call as all members see it; its result only if a member has shown it.
+
+    Each event of the answer repeats the step, so it has at most MAX_RESULT characters of a result.
+    """
+    result = call.result
+    if len(result) > MAX_RESULT:
+        result = f"{result[:MAX_RESULT]}…"
     return Step(
         call=call.pk,
         tool=call.name,
@@ -210,7 +217,7 @@ def step(call: ToolCall) -> Step:
         state=call.state,
         ms=call.ms,
         result=call.short or None,
-        shown=UNSET if call.shown_by_id is None else call.result,
+        shown=UNSET if call.shown_by_id is None else result,
     )
 
 
@@ -240,7 +247,7 @@ def approval_body(
 
 
 def question_body(question: Question, run: Run) -> QuestionBody:
-    """Return a question with its answers; one query."""
+    """Return a question with its answers; one query, unless they are prefetched."""
     return QuestionBody(
         id=question.pk,
         run=run.pk,
@@ -257,7 +264,7 @@ def question_body(question: Question, run: Run) -> QuestionBody:
                 text=answer.text,
                 at=format_timestamp(answer.created_at),
             )
-            for answer in question.answers.order_by("created_at", "pk")
+            for answer in sorted(question.answers.all(), key=lambda a: (a.created_at, a.pk))
         ],
         expires_at=format_timestamp(question.expires_at),
     )

@@ -124,9 +124,9 @@ def check_quota(room: Room, user: User, count: int) -> tuple[int, datetime]:
     """Return the number of queued runs of the team, without the `count` new ones, and the time.
 
     The time is the clock of the database, which orders the runs of all processes; one query.
-    Raises RateLimited if `count` more would exceed the limit of the user, the room or the team. The
-    limits bound the cost of the query; without limits, it counts up to MAX_POSITION runs. For no
-    new runs, nothing is raised.
+    Raises RateLimited if `count` more would exceed the limit of the user, the room or the team, for
+    queued and waiting runs together. The limits bound the cost of the query; without limits, it
+    counts up to MAX_POSITION runs. For no new runs, nothing is raised.
     """
     if settings.RATE_LIMITS:
         read = partial(_QUOTA, team=room.team_id, room=room.pk, user=user.pk)
@@ -139,7 +139,8 @@ def check_quota(room: Room, user: User, count: int) -> tuple[int, datetime]:
     quota: Any = quotas[0]  # Any: it has the annotations of `_quota`
     if settings.RATE_LIMITS and count:
         for scope, sentence in QUOTA_EXCEEDED.items():
-            if getattr(quota, f"queued_{scope}") + count > quota.limit(f"queued_per_{scope}"):
+            unanswered = getattr(quota, f"queued_{scope}") + getattr(quota, f"waiting_{scope}")
+            if unanswered + count > quota.limit(f"queued_per_{scope}"):
                 raise RateLimited(sentence, retry_after=RETRY_SECONDS)
     return quota.queued_team, quota.now
 
@@ -232,11 +233,16 @@ def _queued(team_id: UUID) -> QuerySet[Run]:
 
 
 def _quota(team: Parameter, room: Parameter, user: Parameter) -> QuerySet[TeamQuota]:
+    # Apart, because each state has an index of its own, and the position counts queued runs only.
     queued = Run.objects.filter(team=team, state=RunState.QUEUED)
+    waiting = Run.objects.filter(team=team, state=RunState.WAITING)
     return TeamQuota.objects.filter(pk=team).annotate(
         queued_user=_count(queued.filter(requested_by=user)),
         queued_room=_count(queued.filter(room=room)),
         queued_team=_count(queued),
+        waiting_user=_count(waiting.filter(requested_by=user)),
+        waiting_room=_count(waiting.filter(room=room)),
+        waiting_team=_count(waiting),
         now=Now(),
     )
 

@@ -22,7 +22,7 @@ from rooms import event_log, queries, replies
 from rooms.event_log import record
 from rooms.fanout import publisher, unread
 from rooms.markup import ParsedText, parse
-from rooms.models import AuthorKind, Message, Room, RoomMember, RoomSummary, Run, ToolCall, Why
+from rooms.models import AuthorKind, Message, Room, RoomMember, RoomSummary, Run, Why
 from rooms.permissions import (
     MODERATE,
     POST,
@@ -50,7 +50,7 @@ from rooms.runs.crews import round_steps
 from rooms.runs.delta_store import delta_store
 from rooms.runs.ending import cancel_runs
 from rooms.runs.responders import Addressed, Place, choose, is_in_turn
-from rooms.runs.steps import open_questions
+from rooms.runs.steps import erasing
 
 MAX_REACTIONS: Final = 20
 
@@ -288,7 +288,8 @@ def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
             message.save(update_fields=["text", "html", "edited_at"])
             RoomSummary.objects.drop_covering(room, [message])
             _add_mentions(message, rendered.mentioned, handles)
-            event_log.record(room, MessageUpdated(message_body(message)))
+            forgotten = erasing.forget(room, [message])
+            event_log.record(room, MessageUpdated(message_body(message)), *forgotten)
         return message
 
 
@@ -297,8 +298,8 @@ def delete_message(*, user: User, message_id: UUID) -> None:
     """Delete a message, as its author or a moderator; a no-op for a deleted message.
 
     All versions of an answer are deleted. The rows keep their seq; the text is removed from the
-    row, the log, the delta store and the summaries of the room. Active runs on the message are
-    cancelled, and so is the run whose answer the message is.
+    row, the log, the delta store, the summaries of the room and the results of tools. Active runs
+    on the message are cancelled, and so is the run whose answer the message is.
     """
     author = Message.objects.filter(pk=message_id).values_list("user_id", flat=True).first()
     room, message = lock_message(user, message_id, POST if author == user.pk else MODERATE)
@@ -311,7 +312,8 @@ def delete_message(*, user: User, message_id: UUID) -> None:
     ids = [version.pk for version in versions]
     round_steps.cancel(room, Q(message__in=ids))
     cancel_runs(room, user.pk, Q(message__in=ids) | Q(answer__in=ids) | Q(replaces__in=ids))
-    events: list[DurableEvent] = [_redact(room, version) for version in versions]
+    events = [event for version in versions for event in _redact(room, version)]
+    events += erasing.forget(room, versions)
     if message.thread_root_id is not None:
         events.append(replies.remove_reply(message.thread_root_id))
     event_log.record(room, *events)
@@ -332,25 +334,21 @@ def _erase(message: Message) -> None:
     )
 
 
-def _redact(room: Room, message: Message) -> MessageDeleted:
-    """Remove an erased message from the delta store and the log; return the event.
+def _redact(room: Room, message: Message) -> list[DurableEvent]:
+    """Remove an erased message from the delta store and the log; return the events.
 
     What its run has asked and got from tools is removed, too. The end of the run has written the
     steps of the answer, so they are removed after it.
     """
-    run = room.runs.filter(answer=message).first()
+    run, events = room.runs.filter(answer=message).first(), list[DurableEvent]()
     if run is not None:
         delta_store().purge(message.pk, run.attempt)
-        run.requests.update(text="")
-        run.calls.update(arguments="", result="", short="", note="")
-        run.steering.update(text="")
-        open_questions.erase(message)
-        ToolCall.objects.filter(children=run).update(result="")  # the same text
+        events += erasing.erase_work(run, message)
     event_log.redact(message.pk)
     message.steps = message.steered = None
     message.save(update_fields=["steps", "steered"])
     message.refresh_from_db(fields=["status", "round"])
-    return MessageDeleted(message=message_body(message, run))
+    return [MessageDeleted(message=message_body(message, run)), *events]
 
 
 @transaction.atomic

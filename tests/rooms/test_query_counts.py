@@ -11,13 +11,16 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts.services import create_token
 from agents.services import create_demo_persona
 from rooms import services
-from rooms.models import Room
+from rooms.models import CallState, Question, QuestionAnswer, Room, Run
 from rooms.protocol.commands import MessageSend
+from rooms.queries import MAX_OPEN, room_state
 from rooms.socket.dispatch import execute
+from tests.rooms.asking import make_call
 from tests.rooms.conftest import Cast
 
 pytestmark = pytest.mark.django_db
@@ -95,12 +98,41 @@ def test_cost_of_an_edit_and_a_deletion_does_not_grow_with_the_log(cast: Cast) -
     def edit(message: UUID, text: str) -> int:
         return cost(lambda: services.edit_message(user=cast.member, message_id=message, text=text))
 
-    assert edit(first, "new") == edit(last, "new") <= 8
+    assert edit(first, "new") == edit(last, "new") <= 9
 
     def delete(message: UUID) -> int:
         return cost(lambda: services.delete_message(user=cast.member, message_id=message))
 
     assert delete(first) == delete(last) <= 17
+
+
+def test_state_has_the_oldest_open_calls_and_costs_no_query_for_each(cast: Cast) -> None:
+    posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="plan it")
+    Run.objects.update(attempt=1, state="waiting")
+
+    def ask(position: int) -> None:
+        call = make_call(posted.runs[0], position)
+        question = Question.objects.create(
+            call=call, room=cast.room, text=f"{position}", expires_at=timezone.now()
+        )
+        for user in (cast.owner, cast.member):
+            QuestionAnswer.objects.create(question=question, user=user, text=user.handle)
+        asked = make_call(posted.runs[0], 1_000 + position)
+        asked.state, asked.title = CallState.ASKED, f"{position}"
+        asked.save()
+
+    ask(0)
+    few = cost(lambda: room_state(cast.room, []))
+    for position in range(1, MAX_OPEN + 1):
+        ask(position)
+
+    assert cost(lambda: room_state(cast.room, [])) == few
+    state = room_state(cast.room, [])
+    oldest = [f"{position}" for position in range(MAX_OPEN)]
+    assert [question.text for question in state.questions] == oldest
+    assert [approval.title for approval in state.approvals] == oldest
+    handles = [cast.owner.handle, cast.member.handle]
+    assert all([a.text for a in question.answers] == handles for question in state.questions)
 
 
 def test_refused_edit_costs_the_same_as_an_unknown_message(cast: Cast) -> None:

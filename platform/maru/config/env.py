@@ -242,13 +242,17 @@ class Env(BaseSettings):
         100, ge=1, description="answers at once in one team; can be overridden per team"
     )
     queued_per_user: int = Field(
-        100, ge=1, description="queued answers of one user in a team; can be overridden per team"
+        100,
+        ge=1,
+        description="queued and waiting answers of one user in a team; can be overridden per team",
     )
     queued_per_room: int = Field(
-        300, ge=1, description="queued answers in one room; can be overridden per team"
+        300, ge=1, description="queued and waiting answers in one room; can be overridden per team"
     )
     queued_per_team: int = Field(
-        1_000, ge=1, description="queued answers in one team; can be overridden per team"
+        1_000,
+        ge=1,
+        description="queued and waiting answers in one team; can be overridden per team",
     )
     answers_per_message: int = Field(
         8,

@@ -237,6 +237,22 @@ def test_post_beyond_a_queue_limit_is_refused(
 
 
 @pytest.mark.usefixtures("limited")
+@pytest.mark.parametrize("limit", ["queued_per_user", "queued_per_room", "queued_per_team"])
+def test_waiting_runs_count_with_the_queued_ones_but_have_no_position(
+    noisy: Team, limit: str
+) -> None:
+    noisy.set_limits(**{limit: 3})
+    waiting = noisy.ask(2)
+    Run.objects.filter(pk__in=waiting).update(state=RunState.WAITING)
+
+    noisy.ask()
+
+    assert recorded_positions(noisy.rooms[0])[-1] == 1
+    with pytest.raises(RateLimited):
+        noisy.ask()
+
+
+@pytest.mark.usefixtures("limited")
 def test_message_without_runs_is_posted_when_the_queue_is_full(noisy: Team) -> None:
     noisy.set_limits(queued_per_team=1)
     noisy.ask()

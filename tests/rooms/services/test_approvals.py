@@ -9,6 +9,7 @@ from django.db import transaction
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound
 from accounts.models import AuditEntry, User
 from accounts.services import set_team_role
+from agents.tool_types import MAX_RESULT
 from rooms import services
 from rooms.models import CallState, Room, Run, ToolCall
 from rooms.permissions import set_room_role
@@ -236,6 +237,18 @@ def test_result_is_shown_by_the_asker_or_a_moderator_only(cast: Cast) -> None:
     assert asked.answer.steps[0]["shown"] == "three lamps"
     assert asked.row.shown_by == cast.moderator
     assert AuditEntry.objects.filter(action="call.shown").count() == 1
+
+
+def test_steps_have_the_start_of_a_long_result_that_is_shown(cast: Cast) -> None:
+    asked = waiting_run(cast)
+    decide(cast, asked)
+    execute(start_again(asked.job.run), asked.call, "x" * (MAX_RESULT + 1))
+
+    services.show_result(user=cast.member, run_id=asked.job.run, call_id=asked.call)
+
+    assert asked.answer.steps is not None
+    assert asked.answer.steps[0]["shown"] == "x" * MAX_RESULT + "…"
+    assert len(asked.row.result) == MAX_RESULT + 1
 
 
 def test_arguments_are_seen_by_the_asker_deciders_and_admins(cast: Cast) -> None:
