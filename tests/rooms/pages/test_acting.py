@@ -5,6 +5,8 @@ import random
 import re
 import shutil
 import subprocess
+import unicodedata
+from html import unescape
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,7 +17,7 @@ from django.urls import reverse
 from accounts.models import User
 from rooms import services
 from rooms.models import CallState, Message, Run
-from rooms.pages.acting.argument_rows import argument_rows
+from rooms.pages.acting.argument_rows import argument_rows, visible
 from rooms.pages.acting.step_lines import duration_words, step_lines
 from rooms.pages.layout import RULES_FOR_SCRIPTS
 from rooms.protocol.payloads import Step
@@ -76,6 +78,7 @@ ARGUMENTS: Final = (
     '{"two": 1, "two": 2}',
     '{"number": 1.0e5, "other": -0.10}',
     '{"hidden": "a\\u202eb\\u200bc\\u0000", "tag": "\\udb40\\udc41", "half": "\\ud800"}',
+    '{"ignored": "pay\ufe0f\U000e0100\u034f\u180b\u115f\u3164\uffa0\u2800"}',
     '{"한글": "가나다\\n라마바", "emoji": "👩‍👩‍👧"}',
     json.dumps({"long": "x" * 5_000, "after": "not shown"}),
     json.dumps({"lines": "\n".join("abcdefghij"), "after": 1}),
@@ -126,6 +129,10 @@ def test_scripts_show_steps_and_arguments_as_the_server_does() -> None:
     for text, rows in zip(ARGUMENTS, found["rows"], strict=True):
         shown = argument_rows(text)
         assert (rows["rows"], rows["is_cut"]) == ([*map(list, shown.rows)], shown.is_cut), text
+    # Node.js may know more characters than Python; those without a look are reserved in advance.
+    reserved = {*range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE1000), 0x2065}
+    known = {n for n in range(0x110000) if unicodedata.category(chr(n)) != "Cn"} | reserved
+    assert known & set(found["escaped"]) == {n for n in known if visible(chr(n)) != chr(n)}
 
 
 def test_arguments_are_shown_exactly_or_marked_as_cut() -> None:
@@ -135,6 +142,15 @@ def test_arguments_are_shown_exactly_or_marked_as_cut() -> None:
     assert number == [("n", "12345678901234567890")]
     assert hidden == [("path", "a\\u202eb")]
     assert argument_rows(json.dumps({"long": "x" * 5_000})).is_cut
+
+
+@pytest.mark.parametrize(
+    "character",
+    "\u00ad\u034f\u115f\u1160\u17b4\u180b\u180f\u200b\u202e\u2800\u3164"
+    "\ufe00\ufe0f\uffa0\U000e0001\U000e0100\U000e01ef",
+)
+def test_character_without_a_look_is_escaped(character: str) -> None:
+    assert re.fullmatch(r"a\\u[0-9a-f{}]+b", visible(f"a{character}b"))
 
 
 def test_duration_is_in_seconds_until_a_minute() -> None:
@@ -238,13 +254,24 @@ def test_markup_in_a_title_and_in_arguments_is_text(cast: Cast) -> None:
 
 
 @pytest.mark.django_db
+def test_json_of_a_card_shows_what_would_hide_or_reorder_it(cast: Cast) -> None:
+    raw = '{"path": "a\u202eb\ufe0f"}'
+    asked(cast, raw)
+
+    html = unescape(card(cast, cast.member))
+
+    assert '<pre data-json="' + raw in html  # for scripts
+    assert '>{"path": "a\\u202eb\\ufe0f"}</pre>' in html
+
+
+@pytest.mark.django_db
 def test_data_of_the_page_has_no_arguments(cast: Cast) -> None:
     asked(cast, json.dumps({"to": CANARY}))
 
     html = page(cast.member, cast.room)
 
     assert CANARY not in json.dumps(data_of(html))
-    assert html.count(CANARY) == 2  # its row, and the JSON
+    assert html.count(CANARY) == 3  # its row, and the JSON for people and for scripts
 
 
 # What waits
