@@ -1,5 +1,6 @@
-// Prints what the page's scripts make of steps and arguments; tests/rooms/pages/test_acting.py compares it with the
-// server's, and which characters they escape. Stdin: {layout, steps: [{steps, done}], arguments: [text]}.
+// Prints what the page's scripts make of steps and arguments, and which characters they escape;
+// tests/rooms/pages/test_acting_arguments.py compares it with the server's.
+// Stdin: {layout, steps: [{steps, done}], arguments: [text]}.
 
 import { readFileSync } from "node:fs";
 
