@@ -1,9 +1,10 @@
-// Prints what the page's scripts make of steps and arguments; tests/rooms/pages/test_acting.py compares it with the
-// server's. Stdin: {layout, steps: [{steps, done}], arguments: [text]}.
+// Prints what the page's scripts make of steps and arguments, and which characters they escape;
+// tests/rooms/pages/test_acting_arguments.py compares it with the server's.
+// Stdin: {layout, steps: [{steps, done}], arguments: [text]}.
 
 import { readFileSync } from "node:fs";
 
-import { argumentRows } from "../../static/rooms/acting/arguments.js";
+import { argumentRows, visible } from "../../static/rooms/acting/arguments.js";
 import { stepLines, stepNote } from "../../static/rooms/acting/steps.js";
 
 const { layout, steps, arguments: texts } = JSON.parse(readFileSync(0, "utf-8"));
@@ -16,4 +17,8 @@ const rows = texts.map((text) => {
   const { rows: shown, isCut } = argumentRows(text, layout);
   return { rows: shown, is_cut: isCut };
 });
-process.stdout.write(JSON.stringify({ lines, rows }));
+const escaped = Array.from({ length: 0x110000 }, (_, number) => number).filter((number) => {
+  const character = String.fromCodePoint(number);
+  return visible(character) !== character;
+});
+process.stdout.write(JSON.stringify({ lines, rows, escaped }));

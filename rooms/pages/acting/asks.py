@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from accounts.particles import fill, pieces
 from rooms.models import ToolCall
-from rooms.pages.acting.argument_rows import Arguments, argument_rows
+from rooms.pages.acting.argument_rows import Arguments, argument_rows, visible
 from rooms.protocol.payloads import ApprovalBody, QuestionBody, RoomState
 from rooms.runs.steps.policy import calls_to_decide
 
@@ -29,7 +29,8 @@ Pieces = list[tuple[str, str]]
 class Ask:
     """A card or a line: `title` is a sentence, `note` stands below it.
 
-    `is_mine` says that the reader may decide or answer.
+    `is_mine` says that the reader may decide or answer. `json` is for scripts, and `shown_json`
+    for people.
     """
 
     id: UUID
@@ -41,6 +42,7 @@ class Ask:
     may_for_run: bool = False
     arguments: Arguments | None = None
     json: str = ""
+    shown_json: str = ""
     sha256: str = ""
     text: str = ""
     choices: Sequence[str] = ()
@@ -107,6 +109,7 @@ def approval_ask(approval: ApprovalBody, people: People, call: ToolCall | None) 
         may_for_run=approval.may_for_run,
         arguments=argument_rows(call.arguments),
         json=call.arguments,
+        shown_json=visible(call.arguments),
         sha256=call.arguments_sha256,
     )
 

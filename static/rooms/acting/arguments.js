@@ -5,7 +5,7 @@
 
 /** @typedef {import("../timeline/layout_rules.js").LayoutRules} LayoutRules */
 
-const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]/gu;
 const SPACES = " \t\n\r";
 
 /**

@@ -4,7 +4,7 @@
 
 import { clockTime, dayKey, dayOfMonth } from "../dates.js";
 import { clone, neededPart, part, setText } from "../elements.js";
-import { argumentRows } from "./arguments.js";
+import { argumentRows, visible } from "./arguments.js";
 import { setItems, setSentence, setSign } from "./sentences.js";
 import { fill, gettext } from "../../maru/translations.js";
 
@@ -96,7 +96,7 @@ function setArguments(section, details, { rules }) {
     return row;
   });
   part(section, "[data-arguments]").replaceChildren(...list);
-  part(section, "[data-json]").textContent = details.arguments;
+  part(section, "[data-json]").textContent = visible(details.arguments);
   part(section, "[data-cut]").hidden = !isCut;
   for (const field of section.querySelectorAll("[name=arguments_sha256]")) {
     /** @type {HTMLInputElement} */ (field).value = details.arguments_sha256;

@@ -16,7 +16,7 @@ import { gettext, pgettext } from "../../maru/translations.js";
 export function readCards(timeline, asks) {
   for (const card of timeline.querySelectorAll("[data-mine][data-kind=approval]")) {
     const { value } = /** @type {HTMLInputElement} */ (part(card, "[name=arguments_sha256]"));
-    const text = part(card, "[data-json]").textContent ?? "";
+    const text = part(card, "[data-json]").dataset.json ?? ""; // what it shows is escaped
     const approval = /** @type {HTMLElement} */ (card).dataset.ask;
     asks.apply({ type: "approval.loaded", approval, details: { arguments: text, arguments_sha256: value } });
   }

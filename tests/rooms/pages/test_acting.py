@@ -1,27 +1,18 @@
 """What pages show of personas that act: steps, cards that ask people, steering, rounds."""
 
 import json
-import random
 import re
-import shutil
-import subprocess
+from html import unescape
 from typing import Any, Final
-from uuid import UUID
 
-import msgspec
 import pytest
 from django.urls import reverse
 
 from accounts.models import User
 from rooms import services
-from rooms.models import CallState, Message, Run
-from rooms.pages.acting.argument_rows import argument_rows
-from rooms.pages.acting.step_lines import duration_words, step_lines
-from rooms.pages.layout import RULES_FOR_SCRIPTS
+from rooms.models import Message, Run
 from rooms.permissions import set_room_role
-from rooms.protocol.payloads import Step
 from rooms.runs.steps import policy
-from tests.live import ROOT
 from tests.rooms.acting import LOOK, SEND, Asked, decide, request, waiting_run
 from tests.rooms.conftest import Cast
 from tests.rooms.pages.browsing import browser, data_of, get, messages_on, page, post, words
@@ -48,100 +39,6 @@ def asked(cast: Cast, arguments: str = '{"to": "all"}', **call: Any) -> Asked:
 def _usable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the persona use the tools of the tests, which are in no catalog."""
     monkeypatch.setattr(policy, "usable_tools", lambda _team, tools: set(tools))
-
-
-# Both renderers
-
-
-def steps_of(generator: random.Random) -> list[Step]:
-    return [
-        Step(
-            call=UUID(int=number),
-            tool="tool",
-            title=f"Tool {number}",
-            state=generator.choice(CallState.values),
-            ms=generator.choice(
-                [None, 0, 49, 50, 250, 350, 999, 59_949, 59_950, 61_000, 4_000_000]
-            ),
-            result=generator.choice([None, "14 found"]),
-        )
-        for number in range(generator.randrange(8))
-    ]
-
-
-ARGUMENTS: Final = (
-    "{}",
-    '{"a": 1}',
-    ' {"service" : "payments", "value":12345678901234567890, "on": true, "none": null} ',
-    '{"deep": {"b": [1, 2, {"c": "}"}]}, "list": [], "text": "with \\"quotes\\" and \\\\ and }"}',
-    '{"two": 1, "two": 2}',
-    '{"number": 1.0e5, "other": -0.10}',
-    '{"hidden": "a\\u202eb\\u200bc\\u0000", "tag": "\\udb40\\udc41", "half": "\\ud800"}',
-    '{"한글": "가나다\\n라마바", "emoji": "👩‍👩‍👧"}',
-    json.dumps({"long": "x" * 5_000, "after": "not shown"}),
-    json.dumps({"lines": "\n".join("abcdefghij"), "after": 1}),
-    json.dumps({f"name {number}": number for number in range(12)}),
-    json.dumps({"exact": "\n".join("12345678")}),
-    json.dumps({"exact": "\n".join("12345678"), "after": 1}),
-    json.dumps({"wide": "가" * 64, "wider": "👍" * 65}),
-    "[1, 2]",
-    '"text"',
-    "no JSON",
-    "",
-    '{"cut": ',
-)
-
-
-def test_scripts_show_steps_and_arguments_as_the_server_does() -> None:
-    if shutil.which("node") is None:
-        pytest.skip("Node.js is not installed.")
-    generator = random.Random(7)
-    timelines = [(steps_of(generator), generator.random() < 0.5) for _ in range(200)]
-
-    done = subprocess.run(
-        ["node", str(ROOT / "tests" / "js" / "acting_results.js")],  # found on the path
-        input=json.dumps(
-            {
-                "layout": RULES_FOR_SCRIPTS,
-                "steps": [
-                    {"steps": msgspec.to_builtins(steps), "done": done} for steps, done in timelines
-                ],
-                "arguments": ARGUMENTS,
-            }
-        ),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    found = json.loads(done.stdout)
-    lines = [step_lines(steps, done=is_done) for steps, is_done in timelines]
-    assert found["lines"] == [
-        {
-            "rows": [[row.state, row.sign, row.title, row.note] for row in each.rows],
-            "fold": each.fold,
-        }
-        for each in lines
-    ]
-    assert {bool(each.fold) for each in lines} == {True, False}
-    for text, rows in zip(ARGUMENTS, found["rows"], strict=True):
-        shown = argument_rows(text)
-        assert (rows["rows"], rows["is_cut"]) == ([*map(list, shown.rows)], shown.is_cut), text
-
-
-def test_arguments_are_shown_exactly_or_marked_as_cut() -> None:
-    number = argument_rows('{"n": 12345678901234567890}').rows
-    hidden = argument_rows('{"path": "a\\u202eb"}').rows
-
-    assert number == [("n", "12345678901234567890")]
-    assert hidden == [("path", "a\\u202eb")]
-    assert argument_rows(json.dumps({"long": "x" * 5_000})).is_cut
-
-
-def test_duration_is_in_seconds_until_a_minute() -> None:
-    assert [duration_words(ms) for ms in (0, 250, 8_000, 62_000, 3_723_000)] == [
-        *("0 s", "0.3 s", "8 s", "1:02", "1:02:03"),
-    ]
 
 
 # Cards
@@ -248,13 +145,24 @@ def test_markup_in_a_title_and_in_arguments_is_text(cast: Cast) -> None:
 
 
 @pytest.mark.django_db
+def test_json_of_a_card_shows_what_would_hide_or_reorder_it(cast: Cast) -> None:
+    raw = '{"path": "a\u202eb\ufe0f"}'
+    asked(cast, raw)
+
+    html = unescape(card(cast, cast.member))
+
+    assert '<pre data-json="' + raw in html  # for scripts
+    assert '>{"path": "a\\u202eb\\ufe0f"}</pre>' in html
+
+
+@pytest.mark.django_db
 def test_data_of_the_page_has_no_arguments(cast: Cast) -> None:
     asked(cast, json.dumps({"to": CANARY}))
 
     html = page(cast.member, cast.room)
 
     assert CANARY not in json.dumps(data_of(html))
-    assert html.count(CANARY) == 2  # its row, and the JSON
+    assert html.count(CANARY) == 3  # its row, and the JSON for people and for scripts
 
 
 # What waits
