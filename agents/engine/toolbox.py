@@ -1,7 +1,7 @@
 """The tools of one run, as CrewAI's tools: their schemas for the model, and their execution.
 
-Each call ends within its time limit, with a result that may be stored and shown to the model. The
-text of an exception is neither stored nor shown nor logged: it can quote keys.
+Each call ends within its time limit, if it has one, with a result that may be stored and shown to
+the model. The text of an exception is neither stored nor shown nor logged: it can quote keys.
 """
 
 import asyncio
@@ -28,6 +28,9 @@ from agents.tools import calculator, clock, fetch_page, installed
 
 MCP_SECONDS: Final = OPEN_SECONDS + CALL_SECONDS + 5
 """The session bounds its own steps, and knows more of what has happened to a call."""
+STORING: Final = frozenset({"ask_people", "ask_persona"})
+"""The tools of the room that store, by their key in the catalog. They have no time limit of their
+own: they are retried while the database is unavailable, as the journal is."""
 CANCEL_SECONDS: Final = 0.5
 """How long a cancelled tool may take to end; then the answer goes on without it."""
 OWN: Final[Mapping[str, Callable[[dict[str, Any]], Awaitable[ToolResult]]]] = {
@@ -131,10 +134,9 @@ class Toolbox:
         spec = call.spec
         if spec is None or spec.id not in self._tools:
             return ToolResult("This tool is no longer available.", failed=True)
-        seconds = MCP_SECONDS if spec.source == "mcp" else self._seconds
         work = asyncio.create_task(self._execute(spec, call))
         try:
-            await asyncio.wait({work}, timeout=seconds)
+            await asyncio.wait({work}, timeout=self._seconds_for(spec))
             in_time = work.done()
         finally:
             if not work.done():
@@ -145,6 +147,11 @@ class Toolbox:
         if work.done() and not work.cancelled():
             return work.result()
         return _failure(spec, asyncio.CancelledError() if in_time else TimeoutError())
+
+    def _seconds_for(self, spec: ToolSpec) -> float | None:
+        if spec.source == "own" and spec.key in STORING:
+            return None
+        return MCP_SECONDS if spec.source == "mcp" else self._seconds
 
     async def _execute(self, spec: ToolSpec, call: CallRequest) -> ToolResult | None:
         try:

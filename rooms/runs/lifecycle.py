@@ -4,7 +4,7 @@ The table of runs is also the queue. A worker writes under the owner and the att
 if it has lost the run, `leases.LeaseLost` is raised. Locks are taken in one order: room, then run.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
@@ -142,20 +142,34 @@ def start(
 def _allowed(
     room: Room, runs: Sequence[Run], bound: Sequence[BoundPersona]
 ) -> list[tuple[Run, PersonaSpec]]:
-    """Return the runs that may be answered with their personas; the other runs fail."""
+    """Return the runs that may be answered with their personas; the other runs fail.
+
+    Runs that were asked for by one that fails are left out: its end cancels them.
+    """
     refusals = unauthorized(room, runs, bound)
-    allowed: list[tuple[Run, PersonaSpec]] = []
+    specs: dict[Run, PersonaSpec] = {}
     for run in runs:
+        if run in refusals:
+            continue
         try:
-            if run in refusals:
-                raise refusals[run]
             with translation.override(run.language):
-                allowed.append((run, _spec(run)))
+                specs[run] = _spec(run)
         except AnswerFailed as refusal:
-            # An earlier attempt may have published text, which the failed answer keeps.
-            earlier = run.answer_id and delta_store().close(run.answer_id, run.attempt - 1)
-            end_runs(room, {run: refusal}, parse((earlier or "").rstrip()))
-    return allowed
+            refusals[run] = refusal
+    if not refusals:
+        return list(specs.items())
+    _refuse(room, {run: each for run, each in refusals.items() if run.parent_call_id is None})
+    running = Run.objects.filter(pk__in=[run.pk for run in runs], state=RunState.RUNNING)
+    left = set(running.values_list("pk", flat=True))
+    _refuse(room, {run: each for run, each in refusals.items() if run.pk in left})
+    return [(run, spec) for run, spec in specs.items() if run.pk in left]
+
+
+def _refuse(room: Room, refusals: Mapping[Run, AnswerFailed]) -> None:
+    """Fail runs; an earlier attempt may have published text, which the failed answer keeps."""
+    for run, refusal in refusals.items():
+        earlier = run.answer_id and delta_store().close(run.answer_id, run.attempt - 1)
+        end_runs(room, {run: refusal}, parse((earlier or "").rstrip()))
 
 
 def _spec(run: Any) -> PersonaSpec:  # Any: the run has an annotation of `lock_runs`

@@ -163,15 +163,16 @@ def count_waiting() -> int:
 def first_active(room: Room) -> tuple[list[Run], bool]:
     """Return the active runs of a room, oldest first, and True.
 
-    If there are more than MAX_ACTIVE, return the running and the waiting ones, then the oldest
-    queued ones, and False.
+    If there are more than MAX_ACTIVE, return the running ones, then the waiting ones, then the
+    oldest queued ones, and False.
     """
     by_age = room.runs.active().order_by("queued_at", "pk")
     runs = list(by_age[: MAX_ACTIVE + 1])
     if len(runs) <= MAX_ACTIVE:
         return runs, True
     started = (RunState.RUNNING, RunState.WAITING)
-    running = list(by_age.filter(state__in=started)[:MAX_ACTIVE])
+    first = by_age.filter(state__in=started).order_by("state", "queued_at", "pk")
+    running = list(first[:MAX_ACTIVE])  # "running" is before "waiting"
     claimed = {run.pk for run in running}  # some of them since the first query
     queued = [r for r in runs if r.state == RunState.QUEUED and r.pk not in claimed]
     return [*running, *queued][:MAX_ACTIVE], False

@@ -244,7 +244,8 @@ class Runner:
 
     async def _renew_leases(self) -> None:
         """Renew the leases of this worker, and cancel the answers whose lease is lost."""
-        run_ids = [*self._tasks, *self._starting]
+        tasks, starting = self._tasks.copy(), self._starting.copy()
+        run_ids = [*tasks, *starting]
         if not run_ids:
             return
         asked_at = asyncio.get_running_loop().time()
@@ -254,9 +255,10 @@ class Runner:
                 if run_id not in renewed and run_id in self._starting:
                     self._stopped_early.add(run_id)
                 continue
+            is_later = run_id not in starting and self._tasks[run_id] is not tasks[run_id]
             if run_id in renewed:
                 self._leases[run_id] = asked_at + queue.LEASE.total_seconds()
-            elif self._leases.pop(run_id, None) is not None:
+            elif not is_later and self._leases.pop(run_id, None) is not None:
                 # Only once: a task that has lost its lease stores the text that it has published.
                 self._tasks[run_id].cancel()
 

@@ -1,5 +1,7 @@
 """Answers and closes the questions that personas ask people."""
 
+from collections.abc import Collection
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -50,7 +52,7 @@ def answer_question(
     words = _words(question, choice, text)
     rate_limits.consume(rate_limits.SEND, user, room_id=room.pk, team_id=room.team_id)
     author = User.objects.get(pk=user.pk)  # a connection has its user from the handshake
-    record(room, *open_questions.add_answer(question, run, author, words), *resume(run))
+    record(room, *open_questions.add_answer(room, question, run, author, words), *resume(run))
     return question
 
 
@@ -74,6 +76,11 @@ def recheck_questions(room: Room) -> None:
         question = call.question
         if not users_with(POST, room, open_questions.waits_for(question)):
             record(room, *open_questions.end(question, run, QuestionState.ANSWERED), *resume(run))
+
+
+def rooms_with_questions(teams: Collection[UUID]) -> QuerySet[Question, Any]:
+    """Return the ids of the rooms of these teams that have open questions, for a lookup."""
+    return _open().filter(room__team__in=teams).values("room")
 
 
 def questions_for(user: User) -> QuerySet[Question]:

@@ -28,7 +28,7 @@ from rooms.protocol.serializers import message_body
 from rooms.runs import chains, queue
 from rooms.runs.crews import round_steps
 from rooms.runs.ending import Cancelled, cancel_runs, end_runs, fail_unauthorized_runs
-from rooms.services.questions import recheck_questions
+from rooms.services.questions import recheck_questions, rooms_with_questions
 
 RETRYABLE: Final = (RunState.FAILED, RunState.CANCELLED, RunState.COMPLETED)
 MAX_VERSIONS: Final = 20
@@ -138,11 +138,13 @@ def _lock_room_of_round(user: User, round_id: UUID, asker_needs: str) -> Room:
 def fail_unauthorized_runs_of(*, askers: Collection[User], teams: Collection[UUID]) -> None:
     """Fail the active runs of `askers` in these teams that are no longer authorized.
 
+    Open questions that wait only for users who may not post any more end, whoever has asked them.
     The caller has checked the permission of the acting user.
     """
     unended = Run.objects.active().filter(team__in=teams, requested_by__in=askers)
-    rooms = Room.objects.locked()
-    for room in rooms.filter(pk__in=unended.values("room")).order_by("pk"):
+    concerned = Q(pk__in=unended.values("room")) | Q(pk__in=rooms_with_questions(teams))
+    rooms = Room.objects.locked().filter(concerned, team__in=teams)
+    for room in rooms.order_by("pk"):
         fail_unauthorized_runs(room, Q(requested_by__in=askers))
         recheck_questions(room)
 

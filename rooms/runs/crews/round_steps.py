@@ -153,16 +153,18 @@ def _begin_next(
 def retry(round_id: UUID, failed: Run, new: Run) -> list[DurableEvent]:
     """Let the round go on with the run that retries its failed step; return the events.
 
-    A round that does not wait for this step is not changed.
+    A round that has not paused at this step is not changed: a failed step before it was skipped.
     """
     round_ = Round.objects.filter(pk=round_id, state=RoundState.PAUSED).first()
-    for step in round_.steps if round_ else ():
-        if round_ and step["run"] == str(failed.pk) and step["state"] == RunState.FAILED:
-            round_.state = RoundState.RUNNING
-            step |= {"state": RUNNING, "run": str(new.pk)}
-            del step["reason"]
-            return [_save(round_)]
-    return []
+    if round_ is None:
+        return []
+    *_skipped, step = [each for each in round_.steps if each["state"] == RunState.FAILED]
+    if step["run"] != str(failed.pk):
+        return []
+    round_.state = RoundState.RUNNING
+    step |= {"state": RUNNING, "run": str(new.pk)}
+    del step["reason"]
+    return [_save(round_)]
 
 
 def skip(room: Room, round_id: UUID) -> Round:

@@ -91,8 +91,9 @@ def asked_for_by(ended: Iterable[Run]) -> Q | None:
 def spent(run: Run) -> Spent:
     """Return what the tree of a run has used before this attempt; no query for its first attempt.
 
-    The seconds are those of the runs that were asked for: of those that one request has asked for,
-    which run at the same time, only the longest counts.
+    The seconds are those of the last attempts of the runs that were asked for, without the time in
+    which they waited: of those that one request has asked for, which run at the same time, only the
+    longest counts.
     """
     root = run.pk if run.parent_call is None else run.parent_call.run_id
     if run.parent_call is None and not run.resumed:

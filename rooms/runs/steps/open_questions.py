@@ -87,8 +87,13 @@ def waits_for(question: Question) -> set[UUID]:
     return {UUID(user) for user in question.asked_of} - set(answered)
 
 
-def add_answer(question: Question, run: Run, user: User, text: str) -> list[DurableEvent]:
-    """Store the answer of a user to an open question; end the question after the last answer."""
+def add_answer(
+    room: Room, question: Question, run: Run, user: User, text: str
+) -> list[DurableEvent]:
+    """Store the answer of a user to an open question; end the question after the last answer.
+
+    It is the last one if the question waits only for users who may not post any more.
+    """
     QuestionAnswer.objects.create(
         question=question,
         user=user,
@@ -96,7 +101,7 @@ def add_answer(question: Question, run: Run, user: User, text: str) -> list[Dura
         author_handle=user.handle,
         text=text,
     )
-    if not waits_for(question):
+    if not users_with(POST, room, waits_for(question)):
         return end(question, run, QuestionState.ANSWERED)
     return [QuestionAnswered(question_body(question, run))]
 

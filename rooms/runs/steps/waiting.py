@@ -78,7 +78,9 @@ def _last_request(run: Run, text: str, usage: Usage | None) -> accepted_lines.En
             max(0, usage.output_tokens - of_attempt["output"]),
         )
     for each in stored:  # each text is a paragraph of its own
-        text = text.removeprefix(PARAGRAPH).removeprefix(each.text)
+        if not text.startswith(each.text):
+            text = text.removeprefix(PARAGRAPH)
+        text = text.removeprefix(each.text)
     number = stored[-1].number + 1 if stored else 0
     return accepted_lines.EndedRequest(number, text.removeprefix(PARAGRAPH), tokens)
 
@@ -90,8 +92,10 @@ def _leave(room: Room, run: Run, written: ParsedText, usage: Usage | None) -> No
     answer.text, answer.html = written.text, rendered.html
     answer.save(update_fields=["text", "html"])
     run.state, run.lease_owner, run.lease_until = RunState.WAITING, "", None
+    run.started_at = None  # hours of waiting are no time of an attempt
     add_usage(run, usage)
-    run.save(update_fields=["state", "lease_owner", "lease_until", "input_tokens", "output_tokens"])
+    changed = ["state", "lease_owner", "lease_until", "started_at"]
+    run.save(update_fields=[*changed, "input_tokens", "output_tokens"])
     with translation.override(run.language):
         record(
             room,

@@ -18,6 +18,7 @@ from rooms.models import (
     Message,
     Question,
     QuestionState,
+    RoomPermission,
     Run,
     RunState,
     ToolCall,
@@ -28,6 +29,7 @@ from rooms.runs.queue import LEASE
 from rooms.runs.steps import calls, open_questions, waiting
 from rooms.runs.steps.ask_people import ask_people
 from rooms.services.questions import questions_for
+from rooms.services.runs import fail_unauthorized_runs_of
 from tests.rooms.asking import make_call
 from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast, add_people
@@ -343,3 +345,30 @@ def test_question_of_an_unknown_call_is_not_found(cast: Cast) -> None:
     with pytest.raises(NotFound):
         services.answer_question(user=cast.member, question_id=call.pk, text="yes")
     assert lifecycle.complete(job, "done", None)
+
+
+def test_last_answer_of_those_who_may_post_ends_the_question(cast: Cast) -> None:
+    job, question = asked(cast)
+    RoomPermission.objects.filter(user_id=cast.moderator.pk).delete()
+
+    answer(cast, question, "owner", choice="Friday")
+    until_now = Run.objects.get(pk=job.run).state
+    answer(cast, question, "member", choice="Friday")
+
+    assert until_now == RunState.WAITING
+    assert len(result_of(question)["answers"]) == 2
+    assert Run.objects.get(pk=job.run).state == RunState.QUEUED
+
+
+def test_question_does_not_wait_for_members_whom_the_team_keeps_out(cast: Cast) -> None:
+    job, question = asked(cast)
+    for name in ("owner", "member"):
+        answer(cast, question, name, choice="Friday")
+
+    fail_unauthorized_runs_of(askers=[cast.moderator], teams=[cast.team.pk])
+    until_now = Run.objects.get(pk=job.run).state
+    RoomPermission.objects.filter(user_id=cast.moderator.pk).delete()
+    fail_unauthorized_runs_of(askers=[cast.moderator], teams=[cast.team.pk])
+
+    assert until_now == RunState.WAITING
+    assert Run.objects.get(pk=job.run).state == RunState.QUEUED

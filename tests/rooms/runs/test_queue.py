@@ -353,3 +353,6 @@ def test_state_of_a_room_with_a_long_queue_has_the_running_runs_and_the_first_qu
     Run.objects.filter(pk__in=[third, fourth]).update(state=RunState.COMPLETED)
     assert [run.id for run in room_state(room, []).runs] == [first, second, last]
     assert room_state(room, []).runs_complete is True
+    Run.objects.filter(pk__in=[first, second]).update(state=RunState.WAITING)
+    monkeypatch.setattr(queue, "MAX_ACTIVE", 2)
+    assert [run.id for run in room_state(room, []).runs] == [last, first]

@@ -224,3 +224,15 @@ def test_text_of_a_removed_member_stays(cast: Cast) -> None:
     services.remove_member(user=cast.owner, room_id=cast.room.pk, member_id=cast.moderator.pk)
 
     assert take(job) == ["shorter"]
+
+
+def test_blank_line_at_the_start_of_an_answer_is_kept(cast: Cast) -> None:
+    run = ask(cast)
+    job = start()
+    ModelRequest.objects.create(run=run, number=0, text="\n\nfirst")
+    steer(cast, run)
+
+    waiting.go_on(job, "\n\nfirst\n\nsecond", None)
+
+    texts = ModelRequest.objects.filter(run=run).order_by("number").values_list("text", flat=True)
+    assert list(texts) == ["\n\nfirst", "second"]

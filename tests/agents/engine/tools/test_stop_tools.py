@@ -145,6 +145,19 @@ async def test_a_tool_that_takes_too_long_is_stopped_and_the_answer_goes_on(
     assert result.journal.state_of("look") == "failed"
 
 
+async def test_a_tool_that_stores_may_wait_for_the_database(provider: Provider) -> None:
+    async def stored_late(_arguments: dict[str, Any]) -> ToolResult:
+        await asyncio.sleep(0.2)
+        return ToolResult("stored")
+
+    stage = Stage(provider, (tool("ask_people"),), {"ask_people": stored_late})
+    stage.limits = Limits(seconds=4 * DEADLINE, call_seconds=0.05)
+
+    await stage.ask("USE ask_people {}\nTEXT So.")
+
+    assert stage.tool_messages() == ["[result of ask_people]\nstored"]
+
+
 async def test_a_stopped_call_that_changes_something_may_have_had_an_effect(
     provider: Provider,
 ) -> None:

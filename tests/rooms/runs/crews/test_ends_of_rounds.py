@@ -160,3 +160,18 @@ def test_archived_and_deleted_rooms_have_no_rounds(cast: Cast) -> None:
     services.delete_room(user=cast.owner, room_id=cast.room.pk)
 
     assert (queued(), states(round_)[0]) == ([], "cancelled")
+
+
+@pytest.mark.usefixtures("personas")
+def test_round_goes_on_only_with_the_step_at_which_it_has_paused(cast: Cast) -> None:
+    round_ = begin(cast)
+    skipped = fail()
+    services.skip_step(user=cast.member, round_id=round_.pk)
+    failed = fail()
+
+    services.retry_run(user=cast.member, run_id=skipped.pk)
+    after_first = states(round_)
+    services.retry_run(user=cast.member, run_id=failed.pk)
+
+    assert after_first == ["paused", "failed", "failed", "waiting"]
+    assert states(round_) == ["running", "failed", "running", "waiting"]

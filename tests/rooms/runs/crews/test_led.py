@@ -9,7 +9,7 @@ from agents.models import Persona, PersonaTool
 from agents.services import create_demo_persona, update_persona
 from rooms import services
 from rooms.models import CallState, Message, RoomMode, Run, RunState, Why
-from rooms.runs import leases, lifecycle
+from rooms.runs import claims, leases, lifecycle
 from rooms.runs.crews import led
 from rooms.runs.crews.led import ASK_PERSONA
 from rooms.runs.crews.trees import STOPPED
@@ -262,3 +262,23 @@ def test_ordinary_run_costs_no_query_for_trees(cast: Cast) -> None:
     ordinary = cost()
     services.update_room(user=cast.owner, room_id=cast.room.pk, mode="each", lead=None)
     assert cost() == ordinary
+
+
+@pytest.mark.usefixtures("personas")
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_lead_that_is_refused_stops_a_run_of_the_same_start(
+    cast: Cast, *, is_refused: bool
+) -> None:
+    job = lead(cast)
+    ask(job, "two")
+    Run.objects.filter(pk=job.run).update(lease_until=None)
+    leases.reap()
+    refused = ["one", "two"] if is_refused else ["one"]
+    Persona.objects.filter(handle__in=refused).update(enabled=False)
+
+    claimed = claims.claim("worker", 2)
+    jobs = lifecycle.start("worker", claimed)
+
+    assert (len(claimed), jobs, state(job)) == (2, [], RunState.FAILED)
+    child = Run.objects.get(parent_call__run=job.run)
+    assert (child.state, child.error_code) == (RunState.CANCELLED, "")

@@ -1,6 +1,9 @@
 """Personas that ask other personas: whom they may ask, and how often."""
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 from pytest_django import Settings
 
 from agents.engine_types import Usage
@@ -12,7 +15,8 @@ from rooms.models import Message, RoomMode, Run
 from rooms.runs import lifecycle
 from rooms.runs.crews import led
 from rooms.runs.crews.led import ASK_PERSONA, MAX_ASKED
-from rooms.runs.steps import journal
+from rooms.runs.steps import calls, journal, waiting
+from tests.rooms.asking import make_call
 from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast
 from tests.rooms.runs.crews.trees import ask, has_tool, lead, request, start, wait
@@ -152,3 +156,21 @@ def test_tree_has_one_budget(cast: Cast) -> None:
 
     assert (again.spent.tokens, again.spent.share) == (920, 1)
     assert again.spent.seconds > 0
+
+
+@pytest.mark.usefixtures("personas")
+@pytest.mark.parametrize("is_queued", [False, True])
+def test_hours_of_waiting_are_no_time_of_the_tree(cast: Cast, *, is_queued: bool) -> None:
+    job = lead(cast)
+    ask(job, "two")
+    wait(job)
+    child = start()
+    Run.objects.filter(pk=child.run).update(started_at=timezone.now() - timedelta(hours=5))
+    if not is_queued:
+        call = make_call(child.run)
+        calls.show(call.run, [call])
+    waiting.wait(child, "", None)
+
+    services.cancel_run(user=cast.member, run_id=child.run)
+
+    assert start().spent.seconds < 60
