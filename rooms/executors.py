@@ -24,6 +24,8 @@ R = TypeVar("R")
 # Separate pools, because a slow command must not delay a run, and a run must not delay a command.
 COMMANDS: Final = ThreadPoolExecutor(max_workers=8, thread_name_prefix="command")
 RUNS: Final = ThreadPoolExecutor(max_workers=4, thread_name_prefix="run")
+# A tool may read thousands of messages. What stores and ends the runs must not wait for it.
+READS: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="read")
 # Commands may wait for locked rooms. Authentication and the hub's checks must not wait with them.
 CHECKS: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="check")
 # All threads of runs may wait for locked rooms. The renewal of leases must not wait with them.

@@ -9,8 +9,8 @@ transaction, and on SQLite no other process could write during it.
 import asyncio
 import json
 import time
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -37,16 +37,19 @@ WAIT_SECONDS: Final = 0.1
 
 log = structlog.get_logger(__name__)
 
+_refreshing: Final[set[asyncio.Task[str | None]]] = set()
+"""The refreshes of runs. The event loop has only weak references to its tasks."""
+
 
 @dataclass(frozen=True, slots=True)
 class _SignIn:
-    """A row, decrypted. `client` is what refreshes it."""
+    """A row, decrypted. `client` is what refreshes it, `leased_until` the lease of a refresh."""
 
     pk: int
     tokens: Tokens
     is_ending: bool
-    is_leased: bool
     client: Client
+    leased_until: datetime | None = None
 
 
 async def access_token(server: McpSpec, *, rejected: str = "") -> str:
@@ -58,10 +61,15 @@ async def access_token(server: McpSpec, *, rejected: str = "") -> str:
         found = await in_thread(_next_step, server, rejected)
         if isinstance(found, str):
             return found
-        if found is not None:
-            outcome = await _refresh(found, server.team_id)
-            return await in_thread(_finish, found, outcome)
-        await asyncio.sleep(WAIT_SECONDS)
+        if found is None:
+            await asyncio.sleep(WAIT_SECONDS)
+            continue
+        # A run that is stopped does not end the refresh: its refresh token may be used up already.
+        task = asyncio.create_task(_refresh_and_store(found, server.team_id))
+        _refreshing.add(task)
+        task.add_done_callback(_refreshing.discard)
+        if (token := await asyncio.shield(task)) is not None:
+            return token
 
 
 def access_token_sync(server: McpSpec) -> str:
@@ -70,10 +78,13 @@ def access_token_sync(server: McpSpec) -> str:
         found = _next_step(server, "")
         if isinstance(found, str):
             return found
-        if found is not None:
-            release_connection()
-            return _finish(found, asyncio.run(_refresh(found, server.team_id)))
-        time.sleep(WAIT_SECONDS)
+        if found is None:
+            time.sleep(WAIT_SECONDS)
+            continue
+        release_connection()
+        token = _finish(found, asyncio.run(_refresh(found, server.team_id)))
+        if token is not None:
+            return token
 
 
 def sign_in_url(server: UUID) -> str:
@@ -111,7 +122,6 @@ def _read(server_id: UUID, user: UUID | None) -> _SignIn | None:
         pk=row.pk,
         tokens=Tokens(stored["access"], stored["refresh"], row.expires_at),
         is_ending=row.expires_at is not None and row.expires_at - EARLY < now,
-        is_leased=row.refreshing_until is not None and row.refreshing_until > now,
         client=client,
     )
 
@@ -125,20 +135,30 @@ def _next_step(server: McpSpec, rejected: str) -> str | _SignIn | None:
         return sign_in.tokens.access
     if not sign_in.tokens.refresh:
         raise McpFailed("sign_in")
-    if sign_in.is_leased or not _take_lease(sign_in.pk):
+    lease = _take_lease(sign_in.pk)
+    if lease is None:
         return None
     # The tokens may have been replaced between the first read and the lease.
     latest = _read(server.id, server.user)
     if latest is None or latest.tokens.refresh != sign_in.tokens.refresh:
-        McpSignIn.objects.filter(pk=sign_in.pk).update(refreshing_until=None)
+        McpSignIn.objects.filter(pk=sign_in.pk, refreshing_until=lease).update(
+            refreshing_until=None
+        )
         return None
-    return sign_in
+    return replace(sign_in, leased_until=lease)
 
 
-def _take_lease(pk: int) -> bool:
+def _take_lease(pk: int) -> datetime | None:
+    """Take the lease of a sign-in, and return its end; None if another process has it."""
     now = timezone.now()
     free = Q(refreshing_until=None) | Q(refreshing_until__lte=now)
-    return bool(McpSignIn.objects.filter(free, pk=pk).update(refreshing_until=now + LEASE))
+    lease = now + LEASE
+    return lease if McpSignIn.objects.filter(free, pk=pk).update(refreshing_until=lease) else None
+
+
+async def _refresh_and_store(sign_in: _SignIn, team_id: UUID) -> str | None:
+    outcome = await _refresh(sign_in, team_id)
+    return await in_thread(_finish, sign_in, outcome)
 
 
 async def _refresh(sign_in: _SignIn, team_id: UUID) -> Tokens | OAuthFailed:
@@ -148,15 +168,19 @@ async def _refresh(sign_in: _SignIn, team_id: UUID) -> Tokens | OAuthFailed:
         return failure
 
 
-def _finish(sign_in: _SignIn, outcome: Tokens | OAuthFailed) -> str:
-    """Store the new tokens, as the holder of the lease, and return the access token."""
-    row = McpSignIn.objects.filter(pk=sign_in.pk)
+def _finish(sign_in: _SignIn, outcome: Tokens | OAuthFailed) -> str | None:
+    """Store the new tokens, as the holder of the lease, and return the access token.
+
+    Return None, and change nothing, if a person has signed in or out since: the caller reads again.
+    """
+    row = McpSignIn.objects.filter(pk=sign_in.pk, refreshing_until=sign_in.leased_until)
     if isinstance(outcome, Tokens):
-        row.update(**_columns(outcome))
-        return outcome.access
+        return outcome.access if row.update(**_columns(outcome)) else None
     log.info("mcp.refresh_failed", error=outcome.code)
     if outcome.code == "invalid_grant":  # the authorization server has ended the sign-in
-        row.delete()
-        raise McpFailed("sign_in")
-    row.update(refreshing_until=None)
-    raise McpFailed("unauthorized")
+        deleted, _ = row.delete()
+        if deleted:
+            raise McpFailed("sign_in")
+    elif row.update(refreshing_until=None):
+        raise McpFailed("unauthorized")
+    return None

@@ -1,8 +1,10 @@
 """Sign-in at an MCP server: for a team, and of each person; hostile authorization servers."""
 
 import asyncio
+import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from html import unescape
 from typing import Any
@@ -15,13 +17,14 @@ from pytest_django import Settings
 
 from accounts.models import AuditEntry
 from accounts.services import remove_team_member
-from agents.mcp import tokens
+from agents.mcp import oauth, tokens
 from agents.mcp.sessions import Sessions
 from agents.mcp.threads import in_thread
 from agents.mcp.transport import McpFailed
 from agents.models import McpServer, McpSignIn, Tool
 from agents.provider_keys import decrypt
 from agents.services import create_mcp_server, mcp_sign_in, update_mcp_server
+from agents.tool_types import McpSpec
 from tests.agents.cast import ALLOWED, Cast, make_cast
 from tests.mcp.oauth import Protected, callback, run_protected
 from tests.mcp.servers import Running
@@ -173,6 +176,72 @@ async def test_an_ended_sign_in_is_deleted_and_asked_for(cast: Cast, protected: 
         await tokens.access_token(spec)
 
     assert not await in_thread(McpSignIn.objects.filter(server=server).exists)
+
+
+@dataclass
+class Slow:
+    """A refresh that the authorization server has done, and whose answer is on its way."""
+
+    asked: asyncio.Event
+    arrive: asyncio.Event
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    slow, refresh = Slow(asyncio.Event(), asyncio.Event()), oauth.refresh
+
+    async def delayed(*args: Any) -> oauth.Tokens:
+        try:
+            return await refresh(*args)
+        finally:
+            slow.asked.set()
+            await slow.arrive.wait()
+
+    monkeypatch.setattr(oauth, "refresh", delayed)
+    return slow
+
+
+def _ending(cast: Cast, protected: Protected) -> tuple[McpServer, McpSpec]:
+    server = _add(cast, protected)
+    _sign_in(_client(cast.admin), server, protected, "team")
+    McpSignIn.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    return server, server_spec(server)
+
+
+async def test_a_stop_during_a_refresh_loses_no_token(
+    cast: Cast, protected: Protected, slow: Slow
+) -> None:
+    _server, spec = await in_thread(_ending, cast, protected)
+    protected.forms.clear()
+    stopped = asyncio.create_task(tokens.access_token(spec))
+    await slow.asked.wait()
+
+    stopped.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopped
+    slow.arrive.set()
+
+    assert await tokens.access_token(spec) in protected.valid
+    assert [form["grant_type"] for form in protected.forms] == ["refresh_token"]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_refresh_leaves_a_newer_sign_in_alone(
+    cast: Cast, protected: Protected, slow: Slow, *, ended: bool
+) -> None:
+    server, spec = await in_thread(_ending, cast, protected)
+    if ended:
+        protected.refreshable.clear()
+    refreshing = asyncio.create_task(tokens.access_token(spec))
+    await slow.asked.wait()
+
+    await in_thread(lambda: _sign_in(_client(cast.admin), server, protected, "newer"))
+    stored = (await in_thread(McpSignIn.objects.get)).tokens_encrypted
+    slow.arrive.set()
+    found = await refreshing
+
+    assert json.loads(decrypt(stored))["access"] == found
+    assert (await in_thread(McpSignIn.objects.get)).tokens_encrypted == stored
 
 
 def test_a_state_belongs_to_its_session_and_is_used_once(cast: Cast, protected: Protected) -> None:

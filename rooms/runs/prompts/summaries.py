@@ -78,20 +78,34 @@ def _request(job: Job) -> bool:
     # Each message has a seq of its own, so this is cheaper than to count them.
     if job.spec.kind == "demo" or job.from_seq is None or job.from_seq - covered <= MIN_TURNS:
         return False
-    until = job.from_seq - 1
-    lost = Message.objects.of_room().filter(room=job.room, seq__gt=covered, seq__lte=until)
     wanted = Room.objects.filter(pk=job.room, summarizes=True, archived_at=None, deleted_at=None)
-    if not wanted.exists() or lost.exclude(text="")[:MIN_TURNS].count() < MIN_TURNS:
+    if not wanted.exists():
         return False
     paused = Q(state=SummaryState.FAILED, created_at__gt=timezone.now() - PAUSE)
     unended = Q(state=SummaryState.QUEUED)
     if RoomSummary.objects.filter(unended | paused, room=job.room).exists():
+        return False
+    until = _last_ended(job.room, covered, job.from_seq - 1)
+    lost = Message.objects.of_room().filter(room=job.room, seq__gt=covered, seq__lte=until)
+    if lost.exclude(text="")[:MIN_TURNS].count() < MIN_TURNS:
         return False
     persona = Run.objects.filter(pk=job.run).values_list("persona_id", flat=True)[0]
     row = RoomSummary(room_id=job.room, up_to_seq=until, persona_id=persona, model=job.spec.model)
     # Another worker may have queued one since: `summary_queued_once`.
     RoomSummary.objects.bulk_create([row], ignore_conflicts=True)
     return True
+
+
+def _last_ended(room: UUID, covered: int, until: int) -> int:
+    """Return the seq before the oldest unfinished answer in a range of a room; else its end.
+
+    A summary that passed such an answer would leave it out for good.
+    """
+    unfinished = Run.objects.active().filter(
+        room=room, answer__in_room=True, answer__seq__gt=covered, answer__seq__lte=until
+    )
+    oldest = unfinished.order_by("answer__seq").values_list("answer__seq", flat=True).first()
+    return until if oldest is None else oldest - 1
 
 
 def claim(owner: str) -> Task | None:

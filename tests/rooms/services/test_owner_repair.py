@@ -103,7 +103,7 @@ def test_team_that_cannot_be_repaired_stops_neither_other_teams_nor_the_purge(
         purged = purge(teams=False)
 
     assert owners(other) == {newcomer}
-    assert purged.keys() == {"owners", "teams", "rooms", "responses", "credentials"}
+    assert purged.keys() == KINDS.keys()
     assert [(log["event"], log["team"]) for log in logs] == [
         ("owners.not_repaired", str(cast.team.pk))
     ]
@@ -113,6 +113,7 @@ def test_team_that_cannot_be_repaired_stops_neither_other_teams_nor_the_purge(
 
 KINDS = {
     "owners": "repair_owners",
+    "left_behind": "go_on_with_left_behind",
     "teams": "purge_teams",
     "rooms": "purge_rooms",
     "responses": "purge_responses",

@@ -1,10 +1,15 @@
 """Erases deleted data that can no longer be restored, and all that has expired; run it daily."""
 
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
 
 from maru.server.purging import purge
+
+KINDS: Final = {
+    *("owners", "left_behind", "teams", "rooms", "prompts", "summaries", "responses"),
+    "credentials",
+}
 
 
 class Command(BaseCommand):
@@ -15,7 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         deleted = purge(teams=True)
-        failed = {"owners", "teams", "rooms", "responses", "credentials"} - deleted.keys()
+        failed = KINDS - deleted.keys()
         if failed:
             raise CommandError(
                 f"Not erased: {', '.join(sorted(failed))}. The log above says why. Run this again."

@@ -68,6 +68,20 @@ def test_summary_is_queued_when_enough_messages_have_fallen_out(asked: Cast) -> 
     assert (row.room_id, row.up_to_seq) == (asked.room.pk, job.from_seq - 1)
 
 
+def test_summary_ends_before_an_unfinished_answer(asked: Cast) -> None:
+    talk(asked, MIN_TURNS + 2)
+    slow = started(asked.member, asked.room, "slow question")
+    unfinished = Message.objects.get(pk=slow.message)
+    talk(asked, MAX_TURNS + FALLEN, "later")
+    job = started(asked.member, asked.room, "question")
+    assert job.from_seq is not None
+    assert job.from_seq > unfinished.seq
+
+    assert summaries.request([job])
+
+    assert RoomSummary.objects.get().up_to_seq == unfinished.seq - 1
+
+
 def test_room_has_at_most_one_queued_summary(asked: Cast) -> None:
     job = full_room(asked)
     assert summaries.request([job])
