@@ -1,6 +1,7 @@
 """The REST endpoints of the current user and of the user's tokens."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from msgspec import Meta, Struct, structs
@@ -102,7 +103,7 @@ def get_tokens(user: User, limit: Limit = MAX_PAGE, cursor: Cursor = None) -> Pa
     return page_of(tokens, each(_token_body), limit=limit, cursor=cursor)
 
 
-def _check_new_token(user: User, body: TokenCreate) -> TokenCreate:
+def _check_new_token(user: User, body: TokenCreate, _path: Mapping[str, Any]) -> TokenCreate:
     """Raise Forbidden for a token that exceeds the credentials in use.
 
     Runs before the stored response is replayed: it contains the secret of a token.

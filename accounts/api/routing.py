@@ -95,9 +95,9 @@ class Options(TypedDict, total=False):
     gate_if_invalid: Gate[Any]
     """The gate that the service checks. The endpoint checks it only if the request is invalid:
     the response then does not depend on the body, and a valid request needs no second query."""
-    prepare: Callable[[User, Any], Body]
-    """Runs after the body is decoded and before the transaction of the Idempotency-Key begins;
-    returns the body for the function."""
+    prepare: Callable[[User, Any, Mapping[str, Any]], Body]
+    """Runs after the gate and the decoding of the body, and before the transaction of the
+    Idempotency-Key begins; gets the parameters of the path; returns the body for the function."""
     optional_body: bool
     """True if a request without a body is a request with an empty object."""
     idempotency: Literal["replay", "repeat", "ignore"]
@@ -294,7 +294,7 @@ class _Endpoint:
                 gate.access(user, values)
             raise
         prepare = self._options.get("prepare")
-        return body if prepare is None else prepare(user, body)
+        return body if prepare is None else prepare(user, body, values)
 
     def _respond(self, result: object) -> HttpResponse:
         if isinstance(result, HttpResponseBase):

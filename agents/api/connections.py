@@ -1,6 +1,7 @@
 """The REST endpoints of connections. Requests can set a key; no response contains a key."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from msgspec import Meta, Struct, structs
@@ -88,7 +89,7 @@ def get_connections(
     return page_of(found, each(_connection_body), limit=limit, cursor=cursor)
 
 
-def _resolve_host(user: User, body: ConnectionCreate) -> ConnectionCreate:
+def _resolve_host(user: User, body: ConnectionCreate, _path: Mapping[str, Any]) -> ConnectionCreate:
     """Return the body with its checked base URL.
 
     Runs before the transaction: on SQLite, a transaction that resolves a host name would block all

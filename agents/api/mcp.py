@@ -1,6 +1,7 @@
 """The REST endpoints of MCP servers. Requests can set secrets; no response contains one."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -140,10 +141,15 @@ def get_mcp_servers(
     return page_of(team.mcp_servers.all(), each(_server_body), limit=limit, cursor=cursor)
 
 
-def _inspect(user: User, body: McpServerCreate) -> McpServerCreate:
+def _inspect(user: User, body: McpServerCreate, path: Mapping[str, Any]) -> McpServerCreate:
     """Return the body with the URL of a server that has been inspected, before the transaction."""
     url = services.inspect_new_server(
-        user=user, url=body.url, auth=body.auth, headers=body.headers, token=body.token
+        user=user,
+        team_id=path["team_id"],
+        url=body.url,
+        auth=body.auth,
+        headers=body.headers,
+        token=body.token,
     )
     return structs.replace(body, url=url)
 

@@ -2,20 +2,23 @@
 
 A library for JSON schemas is not used: the schemas of MCP servers are untrusted, and a pattern or
 nested alternatives of a schema can take minutes on the event loop. This check knows the
-keywords that models get wrong, counts its steps, and lets the rest pass to the tool.
+keywords that models get wrong, counts its steps, and lets other keywords pass to the tool.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeGuard
 
 from agents.tool_types import MAX_ARGUMENTS
 
-MAX_STEPS: Final = 10_000
+MAX_STEPS: Final = 100_000
+VALUE_STEPS: Final = 10
+"""A value takes as long as the comparison with about so many entries of a list."""
 MAX_DEPTH: Final = 64
 """Levels of nested values; the decoders of other programs have lower limits than Python's."""
 MAX_LISTED: Final = 20
+TOO_MANY: Final = "There are too many values to check. Send fewer at once."
 TOO_LONG: Final = f"The arguments are longer than {MAX_ARGUMENTS} characters."
 _BOUNDS: Final[Mapping[type, tuple[str, str, str]]] = {
     str: ("minLength", "maxLength", " characters"),
@@ -40,6 +43,10 @@ _TYPES: Final[Mapping[str, Callable[[Any], bool]]] = {
 
 class WrongArguments(ValueError):
     """The arguments cannot be used; the text says why, in words for the model."""
+
+
+class _TooManyEntries(Exception):
+    """The lists of the schema are too long to compare these arguments with them."""
 
 
 def read(text: str) -> tuple[str, dict[str, Any]]:
@@ -69,26 +76,40 @@ def read(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def check(arguments: dict[str, Any], schema: Mapping[str, Any]) -> None:
-    """Raise WrongArguments for the first value that does not fit the JSON schema."""
-    with suppress(RecursionError):  # a schema may refer to itself
-        _Check(schema).value(arguments, schema, "")
+    """Raise WrongArguments for the first value that does not fit the JSON schema.
+
+    Arguments are refused, too, if comparing them with the lists of the schema takes too long.
+    """
+    try:
+        with suppress(RecursionError):  # a schema may refer to itself
+            _Check(schema).value(arguments, schema, "")
+    except _TooManyEntries:
+        raise WrongArguments(TOO_MANY) from None
 
 
 def _depth(value: Any) -> int:
-    depth, level = 0, [value]
+    return sum(1 for _ in _levels(value))
+
+
+def _size(value: Any) -> int:
+    """Return the number of values in a value, itself included."""
+    return sum(len(level) for level in _levels(value))
+
+
+def _levels(value: Any) -> Iterator[list[Any]]:
+    level = [value]
     while level:
-        depth += 1
+        yield level
         level = [
             inner
             for outer in level
             if isinstance(outer, dict | list)
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
-    return depth
 
 
 class _Check:
-    """One check; beyond MAX_STEPS, everything passes."""
+    """One check. Values beyond MAX_STEPS pass; lists of the schema beyond it end the check."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
@@ -96,15 +117,16 @@ class _Check:
 
     def value(self, value: Any, schema: Any, path: str) -> None:
         """Check a value; `path` is where it is, for example `items.0.name`."""
-        self._steps += 1
+        self._steps += VALUE_STEPS
         if schema is False:
             raise _wrong(path, "is not allowed")
         if self._steps > MAX_STEPS or not isinstance(schema, Mapping):
             return
         if isinstance(reference := schema.get("$ref"), str):
+            self._count(reference.count("/"))
             self.value(value, self._resolve(reference), path)
-        _check_type(value, schema, path)
-        _check_choices(value, schema, path)
+        self._type(value, schema, path)
+        self._choices(value, schema, path)
         _check_bounds(value, schema, path)
         self._alternatives(value, schema, path)
         if isinstance(value, dict):
@@ -112,6 +134,33 @@ class _Check:
         elif isinstance(value, list) and isinstance(items := schema.get("items"), Mapping):
             for index, item in enumerate(value):
                 self.value(item, items, _join(path, str(index)))
+
+    def _count(self, entries: int) -> None:
+        """Count the entries of a list of the schema, before they are compared."""
+        if entries <= VALUE_STEPS:
+            return  # counted with the value
+        self._steps += entries
+        if self._steps > MAX_STEPS:
+            raise _TooManyEntries
+
+    def _type(self, value: Any, schema: Mapping[str, Any], path: str) -> None:
+        wanted = schema.get("type")
+        names: list[Any] = wanted if isinstance(wanted, list) else [wanted]
+        self._count(len(names))
+        known = all(isinstance(name, str) and name in _TYPES for name in names)
+        if known and names and not any(_TYPES[name](value) for name in names):
+            raise _wrong(path, f"must be of the type {' or '.join(names)}")
+
+    def _choices(self, value: Any, schema: Mapping[str, Any], path: str) -> None:
+        choices = [schema["const"]] if "const" in schema else schema.get("enum")
+        if not isinstance(choices, list):
+            return
+        # Each comparison may read all of the value.
+        self._count(len(choices) * _size(value))
+        if value not in choices:
+            listed = json.dumps(choices[:MAX_LISTED], ensure_ascii=False)
+            self._count(len(listed) // 4)  # alternatives write it again and again
+            raise _wrong(path, f"must be one of {listed}")
 
     def _alternatives(self, value: Any, schema: Mapping[str, Any], path: str) -> None:
         for name in ("anyOf", "oneOf"):
@@ -133,7 +182,9 @@ class _Check:
 
     def _object(self, value: dict[str, Any], schema: Mapping[str, Any], path: str) -> None:
         required = schema.get("required")
-        for name in required if isinstance(required, list) else ():
+        required = required if isinstance(required, list) else []
+        self._count(len(required))
+        for name in required:
             if isinstance(name, str) and name not in value:
                 raise _wrong(_join(path, name), "is required")
         known = schema.get("properties")
@@ -152,21 +203,6 @@ class _Check:
             name = step.replace("~1", "/").replace("~0", "~")
             found = found.get(name, True) if isinstance(found, Mapping) else True
         return found
-
-
-def _check_type(value: Any, schema: Mapping[str, Any], path: str) -> None:
-    wanted = schema.get("type")
-    names: list[Any] = wanted if isinstance(wanted, list) else [wanted]
-    known = all(isinstance(name, str) and name in _TYPES for name in names)
-    if known and names and not any(_TYPES[name](value) for name in names):
-        raise _wrong(path, f"must be of the type {' or '.join(names)}")
-
-
-def _check_choices(value: Any, schema: Mapping[str, Any], path: str) -> None:
-    choices = [schema["const"]] if "const" in schema else schema.get("enum")
-    if isinstance(choices, list) and value not in choices:
-        listed = json.dumps(choices[:MAX_LISTED], ensure_ascii=False)
-        raise _wrong(path, f"must be one of {listed}")
 
 
 def _check_bounds(value: Any, schema: Mapping[str, Any], path: str) -> None:

@@ -14,6 +14,7 @@ MAX_TOOLS: Final = 100
 MAX_DESCRIPTION_BYTES: Final = 8 * 1024
 MAX_SCHEMA_BYTES: Final = 64 * 1024
 MAX_SCHEMA_DEPTH: Final = 32
+MAX_SCHEMA_LIST: Final = 200
 MAX_REMOTE_NAME: Final = 128
 MAX_TITLE: Final = 80
 MAX_NAME: Final = 64
@@ -108,7 +109,9 @@ def clean_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schema without patterns; raise Refused if it is too large or refers elsewhere.
 
     Arguments are checked against it in the event loop of a worker, and a pattern can take years.
-    A reference to another document would be a request of this server.
+    A keyword with more than MAX_SCHEMA_LIST entries is left out, for example a long `enum`: the
+    server itself checks such values. A reference to another document would be a request of this
+    server.
     """
     if len(json.dumps(schema, ensure_ascii=False).encode()) > MAX_SCHEMA_BYTES:
         raise Refused
@@ -126,9 +129,7 @@ def _clean(value: object, depth: int, *, is_schema: bool) -> object:
         for key, part in value.items():
             if is_schema and key in _REFERENCES and not str(part).startswith("#"):
                 raise Refused
-            if is_schema and key in {"$id", "id", "$schema"} and isinstance(part, str):
-                continue  # an identifier changes what a reference means
-            if is_schema and key in _PATTERN_KEYWORDS:
+            if is_schema and _is_dropped(key, part):
                 continue
             names = is_schema and key in {"properties", "$defs", "definitions", "dependentSchemas"}
             copy[key] = _clean(part, depth + 1, is_schema=not names)
@@ -136,6 +137,14 @@ def _clean(value: object, depth: int, *, is_schema: bool) -> object:
     if isinstance(value, list):
         return [_clean(part, depth + 1, is_schema=is_schema) for part in value]
     return value
+
+
+def _is_dropped(keyword: str, part: object) -> bool:
+    if keyword in {"$id", "id", "$schema"}:
+        return isinstance(part, str)  # an identifier changes what a reference means
+    if isinstance(part, list) and len(part) > MAX_SCHEMA_LIST:
+        return True
+    return keyword in _PATTERN_KEYWORDS
 
 
 def model_name(server: str, tool: str, taken: Iterable[str] = ()) -> str:

@@ -1,6 +1,7 @@
 """Stores the tools that a server lists, as rows that an admin approves."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Final
 from uuid import UUID
 
 from django.db import transaction
@@ -8,6 +9,9 @@ from django.utils import timezone
 
 from agents.mcp.definitions import Definition, model_name
 from agents.models import McpServer, PersonaTool, Tool, ToolPolicy
+
+MAX_ROWS: Final = 300
+"""The rows of a server, those of tools that it lists no longer included."""
 
 
 @transaction.atomic
@@ -19,20 +23,24 @@ def store_listing(
     A new tool, and one whose definition has changed, waits for the approval of an admin. It is
     taken to change something until an admin says otherwise, and personas that used it without
     asking ask from then on. With `approve_first`, the tools of a server that had none are approved:
-    the admin who adds a server has seen them. A tool that is listed no longer keeps its row,
-    because the server may list it again.
+    the admin who adds a server has seen them. A tool that is listed no longer keeps its row if it
+    was approved, or if a persona has it, because the server may list it again. New tools beyond
+    MAX_ROWS are not stored.
     """
     server = McpServer.objects.select_for_update(no_key=True).filter(pk=server_id).first()
     if server is None:
         return []
-    rows = {row.key: row for row in Tool.objects.filter(server=server)}
+    compared = server.tools.only("server", "key", "name", "listed", "sha256", "approved_sha256")
+    rows = {row.key: row for row in compared}
     approve = approve_first and not rows
-    changed = []
-    names = {row.name for row in rows.values()}
     listed = {definition.name: definition for definition in definitions}
+    changed = _retire(rows, listed)
+    names = {row.name for row in rows.values()}
     for definition in listed.values():
         row = rows.get(definition.name)
         if row is None:
+            if len(names) >= MAX_ROWS:
+                continue
             name = model_name(server.prefix, definition.name, names)
             names.add(name)
             row = Tool(team_id=server.team_id, server=server, key=definition.name, name=name)
@@ -43,14 +51,31 @@ def store_listing(
             row.approved_sha256 = row.sha256
         row.save()
         changed.append(row)
-    for row in rows.values():
-        if row.listed and row.key not in listed:
-            row.listed = False
-            row.save(update_fields=["listed"])
-            changed.append(row)
     server.checked_at, server.problem = timezone.now(), ""
     server.save(update_fields=["checked_at", "problem"])
     return changed
+
+
+def _retire(rows: dict[str, Tool], listed: Collection[str]) -> list[Tool]:
+    """Store which tools are listed no longer, and return those that were until now.
+
+    Those that no admin has approved and no persona has are deleted, also from `rows`: a server may
+    list other names each time.
+    """
+    gone = [row for row in rows.values() if row.key not in listed]
+    retired = [row for row in gone if row.listed]
+    for row in retired:
+        row.listed = False
+        row.save(update_fields=["listed"])
+    if not listed:
+        return retired  # without rows, the next list would be the first, and be approved
+    unused = {row.pk for row in gone if not row.approved_sha256}
+    unused -= set(PersonaTool.objects.filter(tool__in=unused).values_list("tool", flat=True))
+    Tool.objects.filter(pk__in=unused).delete()
+    for row in gone:
+        if row.pk in unused:
+            del rows[row.key]
+    return retired
 
 
 def _copy(definition: Definition, row: Tool) -> None:

@@ -1,6 +1,7 @@
 """MCP servers of a team, and the sign-ins at them."""
 
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from django.db import models
 from django.db.models.functions import Lower
@@ -50,6 +51,11 @@ class McpServer(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def host(self) -> str:
+        """The host of the URL, with its port; the rest of a URL may be secret."""
+        return urlsplit(self.url).netloc
 
 
 class McpSignIn(models.Model):

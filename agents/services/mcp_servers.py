@@ -15,7 +15,7 @@ from accounts import rate_limits
 from accounts.audit.log import audit
 from accounts.database import release_connection
 from accounts.errors import Conflict, Invalid
-from accounts.models import User
+from accounts.models import Team, User
 from accounts.names import clean_name
 from accounts.permissions import access_team, lock_team
 from agents.egress.guard import check_url
@@ -53,18 +53,27 @@ class InspectedUrl(CheckedUrl):
 
 
 def inspect_new_server(
-    *, user: User, url: str, auth: str, headers: Mapping[str, str], token: str
+    *, user: User, team_id: UUID, url: str, auth: str, headers: Mapping[str, str], token: str
 ) -> InspectedUrl:
     """Return the checked URL with a report; raise Invalid if the egress guard refuses the URL.
 
-    Call it before a transaction starts: it takes seconds.
+    Raise Conflict if the team has MAX_SERVERS, and RateLimited. Call it before a transaction
+    starts: it takes seconds.
     """
+    _check_count(access_team(user, team_id, MANAGE))
+    rate_limits.consume(rate_limits.CHECK, user, team_id=team_id)
+    return _inspect_new(team_id, url, auth, headers, token)
+
+
+def _inspect_new(
+    team_id: UUID, url: str, auth: str, headers: Mapping[str, str], token: str
+) -> InspectedUrl:
     sent = validate_headers(headers, auth, token)
     checked = InspectedUrl(_check_server_url(url))
     if auth == McpAuth.OAUTH:
         checked.report = Report(problem="sign_in")
     else:
-        checked.report = inspect_server(url=checked, team_id=user.pk, headers=sent)
+        checked.report = inspect_server(url=checked, team_id=team_id, headers=sent)
     return checked
 
 
@@ -82,7 +91,7 @@ def create_mcp_server(
     client_id: str = "",
     client_secret: str = "",
 ) -> McpServer:
-    """Add a server to the team, with the tools that it lists; raise Invalid, RateLimited.
+    """Add a server to the team, with its tools; raise Invalid, Conflict, RateLimited.
 
     A server that cannot be reached is added all the same, with its `problem`. A `url` that is not
     an `InspectedUrl` is inspected here.
@@ -92,15 +101,15 @@ def create_mcp_server(
     server.auth, server.enabled = auth, enabled
     server.personal = personal and auth == McpAuth.OAUTH
     if not isinstance(url, InspectedUrl):
-        rate_limits.consume(rate_limits.CHECK, user, team_id=team_id)
-        url = inspect_new_server(user=user, url=url, auth=auth, headers=headers or {}, token=token)
+        url = inspect_new_server(
+            user=user, team_id=team_id, url=url, auth=auth, headers=headers or {}, token=token
+        )
     server.url = url
     server.headers_encrypted = encrypt_headers(validate_headers(headers or {}, auth, token))
     server.oauth = entered_client(auth, client_id, client_secret)
     with transaction.atomic():
         lock_team(user, team_id, MANAGE)  # the right may have ended during the inspection
-        if team.mcp_servers.count() >= MAX_SERVERS:
-            raise Conflict(_("This team has 20 tool servers. Delete one before you add another."))
+        _check_count(team)
         server.prefix = _free_prefix(server)
         _save(server)
         _store_report(server, url.report, by_admin=True)
@@ -211,7 +220,7 @@ def check_new_mcp_server(
     access_team(user, team_id, MANAGE)
     rate_limits.consume(rate_limits.CHECK, user, team_id=team_id)
     try:
-        inspected = inspect_new_server(user=user, url=url, auth=auth, headers=headers, token=token)
+        inspected = _inspect_new(team_id, url, auth, headers, token)
     except Invalid as refused:
         return CheckResult(False, str(refused.detail))
     return _result(inspected.report)
@@ -257,6 +266,11 @@ def _result(report: Report) -> CheckResult:
     if report.left_out:
         words += " " + translate("Some tools are left out, because their definitions are too long.")
     return CheckResult(True, words)
+
+
+def _check_count(team: Team) -> None:
+    if team.mcp_servers.count() >= MAX_SERVERS:
+        raise Conflict(_("This team has 20 tool servers. Delete one before you add another."))
 
 
 def _check_server_url(url: str) -> CheckedUrl:

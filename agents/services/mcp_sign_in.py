@@ -23,7 +23,7 @@ from accounts.audit.log import audit
 from accounts.database import release_connection
 from accounts.errors import Invalid
 from accounts.models import User
-from accounts.permissions import VIEW, lock_team
+from accounts.permissions import CREATE_ROOM, VIEW, lock_team
 from agents.mcp import oauth, tokens
 from agents.mcp.oauth import Client, Metadata, OAuthFailed
 from agents.models import McpAuth, McpServer, McpSignIn
@@ -59,9 +59,10 @@ class SignInStart:
 def access_sign_in(user: User, server_id: UUID) -> McpServer:
     """Return a server at which `user` may sign in; raise NotFound or Forbidden.
 
-    A personal server is for all members of the team, another one for those who manage it.
+    A personal server is for the members of the team except guests, who do not see its tools
+    either; another one is for those who manage it.
     """
-    server = access_mcp_server(user, server_id, VIEW)
+    server = access_mcp_server(user, server_id, CREATE_ROOM)
     return server if server.personal else access_mcp_server(user, server_id, MANAGE)
 
 

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.errors import Invalid, MaruError, NotFound
 from accounts.models import Team
-from accounts.permissions import require_user, team_permissions
+from accounts.permissions import CREATE_ROOM, require_user, team_permissions
 from agents import services
 from agents.models import McpAuth, McpServer, McpSignIn
 from agents.permissions import MANAGE
@@ -23,10 +23,13 @@ MAX_KEPT = 5
 
 @require_GET
 def own(request: HttpRequest) -> HttpResponse:
-    """List the servers of the user's teams at which each person signs in."""
+    """List the servers at which each person signs in, of the teams in which the user may."""
     user = require_user(request)
+    teams = Team.objects.visible_to(user).filter(
+        teampermission__user=user, teampermission__permission__codename=CREATE_ROOM
+    )
     servers = McpServer.objects.filter(
-        team__in=Team.objects.visible_to(user), personal=True, enabled=True, auth=McpAuth.OAUTH
+        team__in=teams, personal=True, enabled=True, auth=McpAuth.OAUTH
     ).select_related("team")
     held = set(McpSignIn.objects.filter(user=user).values_list("server", flat=True))
     rows = [(server, server.pk in held) for server in servers]

@@ -12,7 +12,7 @@ import pytest
 
 from agents.mcp import client
 from agents.mcp.client import Session
-from agents.mcp.definitions import MAX_TOOLS, model_name, read_listing
+from agents.mcp.definitions import MAX_SCHEMA_LIST, MAX_TOOLS, model_name, read_listing
 from agents.mcp.result_text import MAX_TEXT_BYTES
 from agents.mcp.transport import MAX_RESPONSE_BYTES, MAX_STREAMS, McpFailed
 from tests.agents.engine.answers import TEAM
@@ -227,6 +227,18 @@ def test_patterns_of_a_schema_are_dropped_and_properties_of_that_name_kept() -> 
     assert definition.parameters == {
         "type": "object",
         "properties": {"pattern": {"type": "string"}, "id": {"type": "string"}},
+    }
+
+
+def test_long_lists_of_a_schema_are_dropped() -> None:
+    limit = [f"name {number}" for number in range(MAX_SCHEMA_LIST)]
+    properties = {"short": {"enum": limit}, "long": {"type": "string", "enum": [*limit, "more"]}}
+    schema = {"type": "object", "properties": properties}
+    (definition,) = read_listing([tool("fine", inputSchema=schema)]).tools
+
+    assert definition.parameters["properties"] == {
+        "short": {"enum": limit},
+        "long": {"type": "string"},
     }
 
 

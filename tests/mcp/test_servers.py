@@ -7,8 +7,10 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
+from accounts import rate_limits
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound
 from accounts.models import AuditEntry
+from accounts.rate_limits import MemoryCounters
 from agents.mcp.definitions import read_listing
 from agents.mcp.listing import store_listing
 from agents.models import McpServer, McpSignIn, PersonaTool, Tool, ToolPolicy
@@ -300,6 +302,30 @@ def test_a_team_has_a_limited_number_of_servers(cast: Cast) -> None:
 
     with pytest.raises(Conflict):
         _store(cast, name="One more")
+
+
+def test_a_post_that_may_not_add_a_server_inspects_none(
+    cast: Cast, good: Running, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counters = MemoryCounters()
+    monkeypatch.setattr("accounts.rate_limits.get_counters", lambda: counters)
+    client = Client()
+    client.force_login(cast.admin)
+
+    def post() -> int:
+        body = {"name": "Good", "url": good.url}
+        path = f"/api/v1/teams/{cast.team.pk}/mcp"
+        return client.post(path, body, "application/json").status_code
+
+    with monkeypatch.context() as full:
+        full.setattr("agents.services.mcp_servers.MAX_SERVERS", 0)
+        assert post() == 409
+    settings.RATE_LIMITS = True
+    for _ in range(rate_limits.LIMITS[rate_limits.CHECK, rate_limits.USER].max_count):
+        rate_limits.consume(rate_limits.CHECK, cast.admin, team_id=cast.team.pk)
+    assert post() == 429
+
+    assert good.requests == []
 
 
 def test_the_pages_work_without_scripts(cast: Cast, hostile: Hostile) -> None:

@@ -246,7 +246,7 @@ async def test_a_refresh_leaves_a_newer_sign_in_alone(
 
 def test_a_state_belongs_to_its_session_and_is_used_once(cast: Cast, protected: Protected) -> None:
     server = _add(cast, protected, personal=True)
-    victim, attacker = _client(cast.member), _client(cast.guest)
+    victim, attacker = _client(cast.member), _client(cast.owner)
     answer = protected.authorize(_start(attacker, server), "attacker")
 
     assert victim.get(callback(answer)).status_code == 404
@@ -254,7 +254,7 @@ def test_a_state_belongs_to_its_session_and_is_used_once(cast: Cast, protected: 
 
     assert attacker.get(callback(answer)).status_code == 302
     assert attacker.get(callback(answer)).status_code == 404
-    assert McpSignIn.objects.get().user == cast.guest
+    assert McpSignIn.objects.get().user == cast.owner
 
 
 @pytest.mark.parametrize("issuer", ["https://other.example.com", None])
@@ -355,10 +355,28 @@ def test_who_may_sign_in(cast: Cast, protected: Protected) -> None:
     assert statuses == {
         "admin": [200, 200],
         "member": [403, 200],
-        "guest": [403, 200],
+        "guest": [403, 403],
         "stranger": [404, 404],
         "nobody": [404, 404],
     }
+
+
+def test_the_list_shows_members_the_host_and_guests_nothing(cast: Cast) -> None:
+    create_mcp_server(
+        user=cast.admin,
+        team_id=cast.team.pk,
+        name="Own",
+        url="https://203.0.113.7/secret-CANARY",
+        auth="oauth",
+        personal=True,
+    )
+    pages = {
+        name: _client(getattr(cast, name)).get("/mcp/").content.decode()
+        for name in ("admin", "member", "guest", "stranger")
+    }
+
+    assert [name for name, page in pages.items() if "203.0.113.7" in page] == ["admin", "member"]
+    assert not [name for name, page in pages.items() if "CANARY" in page]
 
 
 def test_a_member_who_leaves_during_the_sign_in_stores_nothing(

@@ -180,3 +180,33 @@ def test_no_schema_takes_long(schema: dict[str, Any]) -> None:
     check(arguments, schema)
 
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"items": {"enum": [*range(10_000), "x"]}}, ["x"] * 10_000),
+        ({"items": {"type": ["string"] * 6_000 + ["null"]}}, [None] * 10_000),
+        ({"items": {"required": [0] * 20_000}}, [{}] * 10_000),
+        ({"allOf": [{"const": [0] * 20_000}] * 2_000}, [0] * 20_000),
+        ({"allOf": [{"anyOf": [{"enum": [[0] * 20_000]}, {}]}] * 2_000}, 1),
+        ({"allOf": [{"$ref": "#" + "/" * 60_000}] * 2_000}, 1),
+    ],
+)
+def test_long_lists_of_a_schema_are_refused_before_they_take_long(
+    schema: dict[str, Any], value: Any
+) -> None:
+    began = time.process_time()
+
+    with pytest.raises(WrongArguments, match="too many values"):
+        check({"a": value}, {"properties": {"a": schema}})
+
+    assert time.process_time() - began < 1
+
+
+def test_usual_lists_of_a_schema_are_compared_with_many_values() -> None:
+    schema = {"properties": {"a": {"items": {"enum": [f"name {n}" for n in range(200)]}}}}
+
+    check({"a": ["name 199"] * 400}, schema)
+    with pytest.raises(WrongArguments, match="must be one of"):
+        check({"a": ["name 199"] * 400 + ["name 200"]}, schema)
