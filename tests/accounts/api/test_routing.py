@@ -1,5 +1,6 @@
 """The order in which an operation authenticates, checks access, decodes and runs."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
@@ -109,7 +110,7 @@ def test_repeated_post_is_replayed_repeated_or_ignored(
 
 
 def test_body_is_prepared_before_the_function_runs(cast: Cast) -> None:
-    def prepare(user: User, body: Named) -> Named:
+    def prepare(user: User, body: Named, path: Mapping[str, Any]) -> Named:
         return Named(name=body.name.upper())
 
     response = call({"summary": "x", "prepare": prepare}, cast.owner, b'{"name": "n"}')
