@@ -196,6 +196,22 @@ def test_link_in_the_header_focuses_the_card_and_no_button(three: Three) -> None
     expect(page.locator(".sidebar .row[data-room-id] [data-hand]")).to_have_count(0)
 
 
+def test_arguments_show_what_would_reorder_them(
+    server: Server, room: PopulatedRoom, sign_in: Open
+) -> None:
+    asker = RoomPage(sign_in(room.members[1]), server.address(room))
+    asker.ask('Please.\nUSE calculator {"expression": "1 + \u202e2\ufe0f"}')
+    shown = card(asker).locator("dd, [data-json]")
+
+    expect(shown).to_have_text([r"1 + \u202e2\ufe0f", re.compile(r"1 \+ \\u202e2\\ufe0f")])
+    asker.page.reload()
+    expect(shown).to_have_text([r"1 + \u202e2\ufe0f", re.compile(r"1 \+ \\u202e2\\ufe0f")])
+
+    asker.is_live()
+    asker.answer.get_by_role("button", name="Stop").click()
+    asker.ended("stopped")
+
+
 @dataclass
 class HeldSocket:
     """Holds back what the server sends to a page from a frame of a type on, but for responses."""
