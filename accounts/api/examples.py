@@ -29,6 +29,7 @@ _TEXTS: Final[Mapping[str, Any]] = {
     "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "hint": "x7Qk",
     "html": "<p>Hello, everyone.</p>",
+    "id": "call_0",
     "instructions": "Answer in three sentences.",
     "ip": "192.0.2.7",
     "headers": "X-Api-Key",

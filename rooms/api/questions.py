@@ -1,7 +1,7 @@
 """The REST endpoints of the questions that personas ask people."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from msgspec import Meta, Struct, structs
@@ -22,12 +22,14 @@ from rooms.services.questions import access_question, questions_for
 
 routes = Routes("questions")
 
+LENGTH: Final = {"minLength": 1, "maxLength": MAX_ANSWER}
+
 
 class AnswerCreate(Body, frozen=True):
     """Either one of the choices of the question, or an answer in own words."""
 
     choice: Annotated[str, Meta(min_length=1, max_length=MAX_CHOICE)] | None = None
-    text: Annotated[str, Meta(extra_json_schema={"maxLength": MAX_ANSWER})] | None = None
+    text: Annotated[str, Meta(extra_json_schema=LENGTH)] | None = None
 
 
 class AskedQuestionBody(QuestionBody, frozen=True, kw_only=True):
