@@ -5,6 +5,7 @@
 import { callApi } from "../connection/api.js";
 import { CommandRefused } from "../connection/socket.js";
 import { gettext } from "../../maru/translations.js";
+import { visible } from "./arguments.js";
 
 /** @typedef {import("../timeline/timeline_view.js").TimelineView} TimelineView */
 
@@ -73,7 +74,7 @@ function makeDetails({ arguments: sent, result }, { mayShow = false } = {}) {
   const details = document.createElement("div");
   details.className = "step-details";
   details.dataset.details = "";
-  if (sent) details.append(note(gettext("Sent")), source(sent));
+  if (sent) details.append(note(gettext("Sent")), source(visible(sent)));
   if (result) details.append(note(gettext("Result")), source(result));
   if (!result || !mayShow) return details;
   const button = document.createElement("button");
