@@ -28,7 +28,7 @@ class Chat:
     key: str
     response: ResponseWriter
     first: bool
-    """False if a request with the same body came before."""
+    """False if a request of the same conversation came before."""
     released: asyncio.Event
     """Set when the test calls `Provider.release`."""
     _started: bool = field(default=False, init=False)

@@ -39,7 +39,7 @@ MALFORMED: dict[str, bytes] = {
 async def status(chat: Chat) -> None:
     """`fault-429`: any status of three digits.
 
-    `-once`: only for the first request with the same body. `-retry-2`: with `Retry-After: 2`.
+    `-once`: only for the first request of the same conversation. `-retry-2`: with `Retry-After: 2`.
     """
     code = int(re.findall(r"\d{3}", chat.model)[0])
     if chat.model.endswith("-once") and not chat.first:

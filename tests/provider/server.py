@@ -1,6 +1,7 @@
 """The server of the stub provider: records requests, counts connections, calls the models."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,7 +45,7 @@ class Provider:
     requests: list[Request] = field(default_factory=list)
     hits: list[str] = field(default_factory=list)
     connections: int = 0
-    _seen_bodies: set[bytes] = field(default_factory=set)
+    _seen: set[str] = field(default_factory=set)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _released: asyncio.Event = field(default_factory=asyncio.Event)
     _loop: asyncio.AbstractEventLoop | None = None
@@ -62,7 +63,7 @@ class Provider:
         with self._changed:
             self.requests.clear()
             self.hits.clear()
-            self._seen_bodies.clear()
+            self._seen.clear()
 
     def release(self) -> None:
         """Let the answers that wait (models `held`, `canary-held`, `sample`) continue."""
@@ -170,12 +171,13 @@ class Provider:
             self._note()
 
     def _record(self, request: HttpRequest) -> tuple[Request, bool]:
-        """Record the request; return the record, and whether its body is new."""
+        """Record the request; return the record, and whether its conversation is new."""
         body = request.json()
         record = Request(str(body.get("model", "")), request.headers, body, monotonic())
         with self._changed:
-            first = request.body not in self._seen_bodies
-            self._seen_bodies.add(request.body)
+            conversation = _conversation(body)
+            first = conversation not in self._seen
+            self._seen.add(conversation)
             self.requests.append(record)
             self._changed.notify_all()
         return record, first
@@ -217,3 +219,10 @@ def running(port: int = 0, tls: SSLContext | None = None) -> Iterator[Provider]:
     finally:
         loop.call_soon_threadsafe(stopped.set)
         thread.join(DEADLINE)
+
+
+def _conversation(body: Any) -> str:
+    """Return what a repeated request has in common with the first: not the facts about the room."""
+    messages = body.get("messages") or []
+    said = [m for m in messages if not str(m.get("content")).startswith("[room]\n")]
+    return json.dumps([body.get("model"), said], ensure_ascii=False)
