@@ -10,6 +10,7 @@ from agents.mcp.client import Session
 from tests.agents.engine.answers import TEAM
 from tests.mcp.good import run_good
 from tests.mcp.hostile import Hostile, run_hostile
+from tests.mcp.oauth import Protected, run_protected
 from tests.mcp.servers import Running
 from tests.provider import Provider
 from tests.provider import running as running_provider
@@ -56,3 +57,10 @@ def provider(settings: Settings) -> Iterator[Provider]:
     with running_provider() as provider:
         settings.EGRESS_ALLOW |= {provider.address}
         yield provider
+
+
+@pytest.fixture
+def protected(settings: Settings) -> Iterator[Protected]:
+    with run_protected() as running:
+        settings.EGRESS_ALLOW |= {running.address}
+        yield running

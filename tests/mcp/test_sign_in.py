@@ -1,43 +1,27 @@
 """Sign-in at an MCP server: for a team, and of each person; hostile authorization servers."""
 
-import asyncio
-import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import timedelta
 from html import unescape
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import AuditEntry
 from accounts.services import remove_team_member
-from agents.mcp import oauth, tokens
 from agents.mcp.sessions import Sessions
 from agents.mcp.threads import in_thread
-from agents.mcp.transport import McpFailed
 from agents.models import McpServer, McpSignIn, Tool
 from agents.provider_keys import decrypt
 from agents.services import create_mcp_server, mcp_sign_in, update_mcp_server
-from agents.tool_types import McpSpec
 from tests.agents.cast import ALLOWED, Cast, make_cast
-from tests.mcp.oauth import Protected, callback, run_protected
+from tests.mcp.oauth import Protected, callback
 from tests.mcp.servers import Running
-from tests.mcp.toolset import server_spec, tool_specs
+from tests.mcp.toolset import tool_specs
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def protected(settings: Settings) -> Iterator[Protected]:
-    with run_protected() as running:
-        settings.EGRESS_ALLOW |= {running.address}
-        yield running
 
 
 @pytest.fixture
@@ -46,7 +30,7 @@ def cast(transactional_db: None, settings: Settings) -> Cast:
     return make_cast()
 
 
-def _add(cast: Cast, protected: Protected, **fields: Any) -> McpServer:
+def add_server(cast: Cast, protected: Protected, **fields: Any) -> McpServer:
     return create_mcp_server(
         user=cast.admin,
         team_id=cast.team.pk,
@@ -57,7 +41,7 @@ def _add(cast: Cast, protected: Protected, **fields: Any) -> McpServer:
     )
 
 
-def _client(user: Any) -> Client:
+def client_of(user: Any) -> Client:
     client = Client()
     client.force_login(user)
     return client
@@ -70,19 +54,19 @@ def _start(client: Client, server: McpServer) -> str:
     return unescape(found[1]) if found else ""
 
 
-def _sign_in(client: Client, server: McpServer, protected: Protected, account: str) -> Any:
+def sign_in(client: Client, server: McpServer, protected: Protected, account: str) -> Any:
     return client.get(callback(protected.authorize(_start(client, server), account)))
 
 
 def test_an_admin_signs_in_for_the_team_and_the_tools_are_listed(
     cast: Cast, protected: Protected
 ) -> None:
-    server = _add(cast, protected)
+    server = add_server(cast, protected)
     assert server.problem == "sign_in"
-    client = _client(cast.admin)
+    client = client_of(cast.admin)
 
     query = dict(parse_qsl(urlsplit(_start(client, server)).query))
-    response = _sign_in(client, server, protected, "team@example.com")
+    response = sign_in(client, server, protected, "team@example.com")
 
     assert (query["code_challenge_method"], query["scope"]) == ("S256", "tools")
     assert query["resource"] == protected.url
@@ -103,9 +87,9 @@ async def test_each_person_uses_the_own_account_of_a_personal_server(
     cast: Cast, protected: Protected
 ) -> None:
     def prepare() -> tuple[McpServer, dict[str, Any], dict[str, Any]]:
-        server = _add(cast, protected, personal=True)
-        _sign_in(_client(cast.admin), server, protected, "admin@example.com")
-        _sign_in(_client(cast.member), server, protected, "member@example.com")
+        server = add_server(cast, protected, personal=True)
+        sign_in(client_of(cast.admin), server, protected, "admin@example.com")
+        sign_in(client_of(cast.member), server, protected, "member@example.com")
         return server, tool_specs(server, cast.member.pk), tool_specs(server, cast.guest.pk)
 
     server, of_member, of_guest = await in_thread(prepare)
@@ -121,132 +105,9 @@ async def test_each_person_uses_the_own_account_of_a_personal_server(
     assert f"/mcp/{server.pk}/sign-in/" in refused.text
 
 
-async def test_tokens_that_end_are_refreshed_once_for_all_runs(
-    cast: Cast, protected: Protected
-) -> None:
-    def prepare() -> McpServer:
-        server = _add(cast, protected)
-        _sign_in(_client(cast.admin), server, protected, "team")
-        McpSignIn.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-        return server
-
-    server = await in_thread(prepare)
-    spec = await in_thread(server_spec, server)
-    protected.forms.clear()
-
-    found = await asyncio.gather(*(tokens.access_token(spec) for _ in range(8)))
-
-    assert len(set(found)) == 1
-    assert found[0] in protected.valid
-    assert [form["grant_type"] for form in protected.forms] == ["refresh_token"]
-
-
-async def test_a_rejected_token_is_refreshed_and_the_call_is_made(
-    cast: Cast, protected: Protected
-) -> None:
-    def prepare() -> dict[str, Any]:
-        server = _add(cast, protected)
-        _sign_in(_client(cast.admin), server, protected, "team")
-        return tool_specs(server)
-
-    specs = await in_thread(prepare)
-    async with Sessions() as sessions:
-        await sessions.call(specs["fine"], {})
-        protected.valid.clear()
-        within = await sessions.call(specs["fine"], {})
-    protected.valid.clear()
-    async with Sessions() as sessions:
-        at_open = await sessions.call(specs["fine"], {})
-
-    assert (within.text, at_open.text) == ("fine", "fine")
-
-
-async def test_an_ended_sign_in_is_deleted_and_asked_for(cast: Cast, protected: Protected) -> None:
-    def prepare() -> McpServer:
-        server = _add(cast, protected)
-        _sign_in(_client(cast.admin), server, protected, "team")
-        McpSignIn.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-        return server
-
-    server = await in_thread(prepare)
-    spec = await in_thread(server_spec, server)
-    protected.refreshable.clear()
-
-    with pytest.raises(McpFailed, match="sign_in"):
-        await tokens.access_token(spec)
-
-    assert not await in_thread(McpSignIn.objects.filter(server=server).exists)
-
-
-@dataclass
-class Slow:
-    """A refresh that the authorization server has done, and whose answer is on its way."""
-
-    asked: asyncio.Event
-    arrive: asyncio.Event
-
-
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
-    slow, refresh = Slow(asyncio.Event(), asyncio.Event()), oauth.refresh
-
-    async def delayed(*args: Any) -> oauth.Tokens:
-        try:
-            return await refresh(*args)
-        finally:
-            slow.asked.set()
-            await slow.arrive.wait()
-
-    monkeypatch.setattr(oauth, "refresh", delayed)
-    return slow
-
-
-def _ending(cast: Cast, protected: Protected) -> tuple[McpServer, McpSpec]:
-    server = _add(cast, protected)
-    _sign_in(_client(cast.admin), server, protected, "team")
-    McpSignIn.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    return server, server_spec(server)
-
-
-async def test_a_stop_during_a_refresh_loses_no_token(
-    cast: Cast, protected: Protected, slow: Slow
-) -> None:
-    _server, spec = await in_thread(_ending, cast, protected)
-    protected.forms.clear()
-    stopped = asyncio.create_task(tokens.access_token(spec))
-    await slow.asked.wait()
-
-    stopped.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await stopped
-    slow.arrive.set()
-
-    assert await tokens.access_token(spec) in protected.valid
-    assert [form["grant_type"] for form in protected.forms] == ["refresh_token"]
-
-
-@pytest.mark.parametrize("ended", [False, True])
-async def test_a_refresh_leaves_a_newer_sign_in_alone(
-    cast: Cast, protected: Protected, slow: Slow, *, ended: bool
-) -> None:
-    server, spec = await in_thread(_ending, cast, protected)
-    if ended:
-        protected.refreshable.clear()
-    refreshing = asyncio.create_task(tokens.access_token(spec))
-    await slow.asked.wait()
-
-    await in_thread(lambda: _sign_in(_client(cast.admin), server, protected, "newer"))
-    stored = (await in_thread(McpSignIn.objects.get)).tokens_encrypted
-    slow.arrive.set()
-    found = await refreshing
-
-    assert json.loads(decrypt(stored))["access"] == found
-    assert (await in_thread(McpSignIn.objects.get)).tokens_encrypted == stored
-
-
 def test_a_state_belongs_to_its_session_and_is_used_once(cast: Cast, protected: Protected) -> None:
-    server = _add(cast, protected, personal=True)
-    victim, attacker = _client(cast.member), _client(cast.owner)
+    server = add_server(cast, protected, personal=True)
+    victim, attacker = client_of(cast.member), client_of(cast.owner)
     answer = protected.authorize(_start(attacker, server), "attacker")
 
     assert victim.get(callback(answer)).status_code == 404
@@ -261,8 +122,8 @@ def test_a_state_belongs_to_its_session_and_is_used_once(cast: Cast, protected: 
 def test_an_answer_of_another_issuer_is_refused(
     cast: Cast, protected: Protected, issuer: str | None
 ) -> None:
-    server = _add(cast, protected)
-    client = _client(cast.admin)
+    server = add_server(cast, protected)
+    client = client_of(cast.admin)
     answer = protected.authorize(_start(client, server), "team")
     del answer["iss"]
 
@@ -273,8 +134,8 @@ def test_an_answer_of_another_issuer_is_refused(
 
 
 def test_a_change_of_the_address_during_a_sign_in_ends_it(cast: Cast, protected: Protected) -> None:
-    server = _add(cast, protected)
-    client = _client(cast.admin)
+    server = add_server(cast, protected)
+    client = client_of(cast.admin)
     answer = protected.authorize(_start(client, server), "team")
     update_mcp_server(user=cast.admin, server_id=server.pk, url="https://203.0.113.7/mcp")
 
@@ -300,17 +161,17 @@ def test_a_change_of_the_address_during_a_sign_in_ends_it(cast: Cast, protected:
 def test_metadata_that_is_not_safe_is_refused(
     cast: Cast, protected: Protected, changes: dict[str, Any]
 ) -> None:
-    server = _add(cast, protected)
+    server = add_server(cast, protected)
     protected.changes = changes
 
-    assert _start(_client(cast.admin), server) == ""
+    assert _start(client_of(cast.admin), server) == ""
 
 
 @pytest.mark.parametrize("what", ["metadata", "resource", "registration", "token", "redirect"])
 def test_no_address_of_a_sign_in_reaches_a_private_host(
     cast: Cast, protected: Protected, good: Running, settings: Settings, what: str
 ) -> None:
-    server = _add(cast, protected)
+    server = add_server(cast, protected)
     canary = f"http://{good.address}/canary"
     settings.EGRESS_ALLOW -= {good.address}
     match what:
@@ -324,7 +185,7 @@ def test_no_address_of_a_sign_in_reaches_a_private_host(
             protected.changes = {"token_endpoint": canary}
         case "redirect":
             protected.redirect_token = canary
-    client = _client(cast.admin)
+    client = client_of(cast.admin)
 
     if url := _start(client, server):
         client.get(callback(protected.authorize(url, "team")))
@@ -334,7 +195,7 @@ def test_no_address_of_a_sign_in_reaches_a_private_host(
 
 
 def test_who_may_sign_in(cast: Cast, protected: Protected) -> None:
-    for_team = _add(cast, protected)
+    for_team = add_server(cast, protected)
     personal = create_mcp_server(
         user=cast.admin,
         team_id=cast.team.pk,
@@ -346,7 +207,7 @@ def test_who_may_sign_in(cast: Cast, protected: Protected) -> None:
 
     statuses = {
         name: [
-            _client(getattr(cast, name)).get(f"/mcp/{server.pk}/sign-in/").status_code
+            client_of(getattr(cast, name)).get(f"/mcp/{server.pk}/sign-in/").status_code
             for server in (for_team, personal)
         ]
         for name in ("admin", "member", "guest", "stranger", "nobody")
@@ -371,7 +232,7 @@ def test_the_list_shows_members_the_host_and_guests_nothing(cast: Cast) -> None:
         personal=True,
     )
     pages = {
-        name: _client(getattr(cast, name)).get("/mcp/").content.decode()
+        name: client_of(getattr(cast, name)).get("/mcp/").content.decode()
         for name in ("admin", "member", "guest", "stranger")
     }
 
@@ -382,8 +243,8 @@ def test_the_list_shows_members_the_host_and_guests_nothing(cast: Cast) -> None:
 def test_a_member_who_leaves_during_the_sign_in_stores_nothing(
     cast: Cast, protected: Protected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = _add(cast, protected, personal=True)
-    client = _client(cast.member)
+    server = add_server(cast, protected, personal=True)
+    client = client_of(cast.member)
     answer = protected.authorize(_start(client, server), "member")
     run = mcp_sign_in._run
 
@@ -398,9 +259,9 @@ def test_a_member_who_leaves_during_the_sign_in_stores_nothing(
 
 
 def test_leaving_the_team_deletes_the_sign_in(cast: Cast, protected: Protected) -> None:
-    server = _add(cast, protected, personal=True)
-    _sign_in(_client(cast.member), server, protected, "member")
-    _sign_in(_client(cast.admin), server, protected, "admin")
+    server = add_server(cast, protected, personal=True)
+    sign_in(client_of(cast.member), server, protected, "member")
+    sign_in(client_of(cast.admin), server, protected, "admin")
 
     remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk)
 
@@ -408,8 +269,8 @@ def test_leaving_the_team_deletes_the_sign_in(cast: Cast, protected: Protected) 
 
 
 def test_a_sign_in_is_audited_without_tokens(cast: Cast, protected: Protected) -> None:
-    server = _add(cast, protected)
-    _sign_in(_client(cast.admin), server, protected, "team")
+    server = add_server(cast, protected)
+    sign_in(client_of(cast.admin), server, protected, "team")
 
     entry = AuditEntry.objects.get(action="mcp.signed_in")
     assert (entry.actor, entry.target_id) == (cast.admin, server.pk)
@@ -418,10 +279,10 @@ def test_a_sign_in_is_audited_without_tokens(cast: Cast, protected: Protected) -
 
 
 def test_signing_out_deletes_the_own_tokens_only(cast: Cast, protected: Protected) -> None:
-    server = _add(cast, protected, personal=True)
-    member, admin = _client(cast.member), _client(cast.admin)
-    _sign_in(member, server, protected, "member")
-    _sign_in(admin, server, protected, "admin")
+    server = add_server(cast, protected, personal=True)
+    member, admin = client_of(cast.member), client_of(cast.admin)
+    sign_in(member, server, protected, "member")
+    sign_in(admin, server, protected, "admin")
 
     member.post(f"/mcp/{server.pk}/sign-out/")
 
@@ -430,9 +291,9 @@ def test_signing_out_deletes_the_own_tokens_only(cast: Cast, protected: Protecte
 
 def test_the_entered_client_is_used(cast: Cast, protected: Protected) -> None:
     protected.changes = {"registration_endpoint": None}
-    server = _add(cast, protected, client_id="ours", client_secret="hush-CANARY")
+    server = add_server(cast, protected, client_id="ours", client_secret="hush-CANARY")
 
-    _sign_in(_client(cast.admin), server, protected, "team")
+    sign_in(client_of(cast.admin), server, protected, "team")
 
     assert protected.registered == []
     assert (protected.forms[0]["client_id"], protected.forms[0]["client_secret"]) == (
