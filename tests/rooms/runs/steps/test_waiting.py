@@ -291,7 +291,7 @@ def test_waiting_runs_take_no_slot_and_no_query(cast: Cast) -> None:
     assert len(after) <= len(before)
     active, complete = queue.first_active(cast.refreshed())
     assert (len(active), complete) == (200, False)
-    assert len(queries.room_state(cast.refreshed(), []).approvals) == 200
+    assert len(queries.room_state(cast.refreshed(), []).approvals) == 100
 
 
 def test_waiting_room_is_deleted_in_batches(cast: Cast) -> None:
