@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Final
 from uuid import UUID
 
-from msgspec import Meta, Struct, structs
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from accounts.api.bodies import Body
 from accounts.api.pagination import Cursor, Limit, Page, page_of
@@ -28,8 +28,8 @@ LENGTH: Final = {"minLength": 1, "maxLength": MAX_ANSWER}
 class AnswerCreate(Body, frozen=True):
     """Either one of the choices of the question, or an answer in own words."""
 
-    choice: Annotated[str, Meta(min_length=1, max_length=MAX_CHOICE)] | None = None
-    text: Annotated[str, Meta(extra_json_schema=LENGTH)] | None = None
+    choice: Annotated[str, Meta(min_length=1, max_length=MAX_CHOICE)] | UnsetType = UNSET
+    text: Annotated[str, Meta(extra_json_schema=LENGTH)] | UnsetType = UNSET
 
 
 class AskedQuestionBody(QuestionBody, frozen=True, kw_only=True):
@@ -73,7 +73,10 @@ def get_question(user: User, question: Question) -> AskedQuestionBody:
 def answer_question(user: User, question_id: UUID, body: AnswerCreate) -> QuestionStateBody:
     """Each person whom the question asks may answer once. The run goes on after the last answer."""
     question = services.answer_question(
-        user=user, question_id=question_id, choice=body.choice, text=body.text
+        user=user,
+        question_id=question_id,
+        choice=body.choice or None,
+        text=None if body.text is UNSET else body.text,
     )
     return QuestionStateBody(question.pk, question.state)
 

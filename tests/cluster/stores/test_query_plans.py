@@ -30,11 +30,15 @@ KEYS = {
     "message_of_user",
     "message_pinned_by",
     "message_replies",
+    "run_of_call",
+    "run_of_round",
     "run_stopped_by",
+    "run_waits",
     "rooms_run_requested_by_id_723b6b1b",
     "rooms_run_team_id_78416788",
 }
-"""Indexes that only the deletion of a referenced row reads, or the count of deleted messages."""
+"""Indexes that only the deletion of a referenced row reads, the count of deleted messages, or the
+count of waiting runs where there are many."""
 
 Report = dict[str, dict[str, Any]]
 

@@ -28,7 +28,7 @@ def test_series_exist_from_the_start_with_bounded_labels(metric: MetricWrapperBa
 
     assert set(metric._labelnames) <= BOUNDED_LABELS
     series = [sample for sample in family.samples if not sample.name.endswith("_created")]
-    assert 1 <= len(series) <= 120
+    assert 1 <= len(series) <= 170
     assert family.documentation
 
 
