@@ -164,4 +164,7 @@ def _class_of_kind(kind: _TokenType) -> str:
 def _lexer(language: str) -> Lexer | None:
     """Return the lexer of a listed language; Pygments would search its plug-ins for others."""
     known = _LEXERS.get(language)
+    if known == "html":  # its scripts and styles: loading their lexers is no time of the code
+        for inner in ("javascript", "css"):
+            get_lexer_by_name(inner)
     return get_lexer_by_name(known) if known else None
