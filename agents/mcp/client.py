@@ -144,6 +144,8 @@ class Session:
                         await self._closing.wait()
         except EgressRefused:
             self._fail(McpFailed("not_allowed"))
+        # The SDK raises groups, and errors of any kind for what a server has sent. No log: the
+        # standard output of the child process is its answer, and the text could quote a secret.
         except Exception:
             self._fail(McpFailed("not_mcp"))
 

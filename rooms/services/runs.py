@@ -138,7 +138,7 @@ def _lock_room_of_round(user: User, round_id: UUID, asker_needs: str) -> Room:
 def fail_unauthorized_runs_of(*, askers: Collection[User], teams: Collection[UUID]) -> None:
     """Fail the active runs of `askers` in these teams that are no longer authorized.
 
-    Open questions that wait only for users who may not post any more end, whoever has asked them.
+    Open questions that wait only for users who may not post any more end, also those of other runs.
     The caller has checked the permission of the acting user.
     """
     unended = Run.objects.active().filter(team__in=teams, requested_by__in=askers)

@@ -85,7 +85,7 @@ A, G, R = accounts.services, agents.services, rooms.services
 
 
 def add_tool_server(scenario: Scenario) -> McpServer:
-    """Add an MCP server that nobody has signed in to, so that no test connects to it."""
+    """Add an MCP server without a sign-in, so that no test connects to it."""
     return G.create_mcp_server(
         user=scenario.owner,
         team_id=scenario.team.pk,

@@ -1,4 +1,4 @@
-"""Steps and the arguments of calls: the server and the scripts show them alike."""
+"""Steps and the arguments of calls: the server and the scripts show the same."""
 
 import json
 import random
