@@ -41,6 +41,8 @@ HEARTBEAT_SECONDS: Final = 2.0
 RETRY_SECONDS: Final = 1.0
 SERVING_SECONDS: Final = 10.0
 """A runner that has not polled for this long reports that it does not serve the queue."""
+EXPIRE_SECONDS: Final = 30.0
+"""How often overdue approvals are looked for: people have hours to decide."""
 POSITIONS_SECONDS: Final = 1.0
 MAX_STARTING: Final = 8
 """The runs that a worker has claimed and not started yet: enough to keep its threads busy. More
@@ -74,7 +76,8 @@ class Runner:
         self._starts: set[asyncio.Task[None]] = set()
         self._workers = 1
         self._heartbeats: asyncio.Task[None] | None = None
-        self._reaped_at = self._reported_at = self._positions_at = float("-inf")
+        self._done_at: defaultdict[str, float] = defaultdict(lambda: float("-inf"))
+        """When each periodic work began last."""
         self._polled_at = float("-inf")
         self._moved_teams: set[UUID] = set()
 
@@ -207,26 +210,25 @@ class Runner:
         metrics.RUNS_OPEN.set(len(self._tasks))
         self._queued.set()
 
-    async def _reap(self) -> None:
-        """Reap the runs of dead workers, and end overdue approvals.
-
-        At most every POLL_SECONDS, however often `_poll` runs.
-        """
+    def _is_due(self, work: str, seconds: float) -> bool:
+        """Return True, at most every `seconds`, however often this is called."""
         now = asyncio.get_running_loop().time()
-        if now - self._reaped_at >= POLL_SECONDS:
-            self._reaped_at = now
+        is_due = now - self._done_at[work] >= seconds
+        if is_due:
+            self._done_at[work] = now
+        return is_due
+
+    async def _reap(self) -> None:
+        """Reap the runs of dead workers, and end overdue approvals."""
+        if self._is_due("reap", POLL_SECONDS):
             await in_thread(RUNS, leases.reap, [*self._tasks, *self._starting])
+        if self._is_due("expire", EXPIRE_SECONDS):
             await in_thread(RUNS, waiting.expire)
 
     async def _publish_positions(self) -> None:
-        """Publish the positions of the teams that were served, at most every POSITIONS_SECONDS.
-
-        Positions that are not published now are published by the next poll.
-        """
-        now = asyncio.get_running_loop().time()
-        if not self._moved_teams or now - self._positions_at < POSITIONS_SECONDS:
+        """Publish the positions of the served teams; what is not due is left to the next poll."""
+        if not self._moved_teams or not self._is_due("positions", POSITIONS_SECONDS):
             return
-        self._positions_at = now
         teams, self._moved_teams = self._moved_teams, set()
         for team_id in teams:
             await in_thread(RUNS, queue.publish_positions, team_id)
@@ -235,12 +237,10 @@ class Runner:
 
     async def _heartbeat(self) -> None:
         await self._renew_leases()
-        now = asyncio.get_running_loop().time()
-        if now - self._reported_at >= workers.REPORT_SECONDS:
+        if self._is_due("report", workers.REPORT_SECONDS):
             self._workers = await in_thread(
                 HEARTBEATS, workers.report, self.name, self._concurrency, len(self._tasks)
             )
-            self._reported_at = now
 
     async def _renew_leases(self) -> None:
         """Renew the leases of this worker, and cancel the answers whose lease is lost."""

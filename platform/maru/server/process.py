@@ -26,6 +26,7 @@ from maru.config import terminal
 from maru.server.connections import Connections, allowed_by_system
 from maru.server.http_protocol import BoundedHttpProtocol
 from maru.server.listener import bind, remove_file, url_of, why_not
+from maru.server.malloc import share_arenas
 from maru.server.request_ids import ANY_PEER, RequestIds
 from maru.server.websocket_protocol import BoundedProtocol
 
@@ -40,6 +41,7 @@ def main() -> None:
     # After its shutdown, uvicorn raises the signal that stopped it a second time.
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, _end)
+    share_arenas()
     django.setup()
     from maru.config.env import load
     from maru.monitoring import exposition

@@ -19,7 +19,8 @@ async def test_poll_reaps_while_the_queue_is_never_empty(
         calls.append("claim")
         return [Claim(uuid4(), uuid4(), 1)] if calls.count("claim") < 10 else []
 
-    monkeypatch.setattr(runner, "POLL_SECONDS", 0.0)  # a reap is always due
+    for interval in ("POLL_SECONDS", "EXPIRE_SECONDS"):
+        monkeypatch.setattr(runner, interval, 0.0)  # always due
     monkeypatch.setattr(runner, "MAX_STARTING", 10)
     monkeypatch.setattr(claims, "claim", claim)
     monkeypatch.setattr(lifecycle, "start", lambda *_: [])

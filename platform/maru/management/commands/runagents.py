@@ -16,6 +16,7 @@ from maru.config.terminal import give_up
 from maru.monitoring import exposition, worker_endpoint
 from maru.server.answer_worker import answering
 from maru.server.lifespan import CompanionEnded, publisher, running
+from maru.server.malloc import share_arenas
 from maru.server.pg_listener import listen
 from maru.server.purging import purging
 from rooms.runs.runner import Runner
@@ -32,6 +33,7 @@ class Command(BaseCommand):
                 "The embedded profile runs answers in the web process: start `make run`. "
                 "Workers need MARU_REDIS_URL and MARU_DATABASE_URL."
             )
+        share_arenas()
         listener = _listen()
         exposition.start()
         postgres.end_stalled_sessions()
