@@ -29,8 +29,8 @@ from rooms.protocol.payloads import MessageBody, RoomState, RunBody
 from rooms.runs.leases import MAX_ATTEMPTS
 
 NEWEST: Final = 24
-"""The messages of a room's page, which fill a screen. A reader with more unread messages gets up to
-`queries.PAGE` of them; earlier ones are loaded when the reader scrolls to them."""
+"""The messages of a room's page, which fill a screen; earlier ones are loaded when the reader scrolls
+to them."""
 QUICK_REACTIONS: Final = ("👍", "❤", "😄", "🎉", "👀", "✅", "🙏", "😢")
 
 
@@ -154,8 +154,12 @@ def _later(room: Room, messages: Sequence[MessageBody]) -> UUID | None:
 
 
 def _length(row: RoomRow | None) -> int:
-    """Return how many messages the page has: with the unread ones also the last that was read."""
-    return max(NEWEST, min(row.unread + 1, queries.PAGE)) if row else NEWEST
+    """Return how many messages the page has.
+
+    It has all unread ones and the last that was read, unless these are more than `queries.PAGE`.
+    """
+    wanted = row.unread + 1 if row else 0
+    return max(NEWEST, wanted) if wanted <= queries.PAGE else NEWEST
 
 
 _USUAL: Final[dict[str, Any]] = {
