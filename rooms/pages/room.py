@@ -29,8 +29,8 @@ from rooms.protocol.payloads import MessageBody, RoomState, RunBody
 from rooms.runs.leases import MAX_ATTEMPTS
 
 NEWEST: Final = 24
-"""The messages of a room's page, which fill a screen; earlier ones are loaded when the reader scrolls
-to them."""
+"""The messages of a room's page, which fill a screen; earlier ones are loaded when the reader
+scrolls to them."""
 QUICK_REACTIONS: Final = ("👍", "❤", "😄", "🎉", "👀", "✅", "🙏", "😢")
 
 
