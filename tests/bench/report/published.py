@@ -59,6 +59,21 @@ ROWS: Final = (
         [f"sent to provider asked, {share}, 100 at once" for share in ("p50", "p99")],
     ),
     Row(
+        "CPU of a chunk in answers with tools ÷ that of the openai library",
+        "tools",
+        ["CPU per chunk with tools, engine ÷ library"],
+    ),
+    Row(
+        "a round of tools; a call of an MCP tool beyond the server's time, p50",
+        "tools",
+        ["a round of tools, the engine, p50", "a call of an MCP tool, p50"],
+    ),
+    Row(
+        "from the decision on a call to the first text of the answer that goes on, p50",
+        "decisions",
+        ["decision to first text, p50"],
+    ),
+    Row(
         "CPU of the web process for a join in a storm of 1,000: into 1 room, into 100 rooms",
         "joins",
         [
@@ -117,11 +132,21 @@ def readme_block() -> str:
         mark = " ¹" if any(load(part)["noise"] for part in row.part.split()) else ""
         mark += " ²" if any(load(part)["quick"] for part in row.part.split()) else ""
         lines.append(f"| {row.label}{mark} | {values} | {goals} |")
-    machine = load("fanout")["machine"]
-    where = f"{machine['cores']} cores, {machine['model']}, Python {machine['python']}"
     marks = "¹ Other processes disturbed the machine. ² `--quick`: one round."
-    lines += ["", f"{where}, {machine['date'][:10]}. {marks}"]
+    lines += ["", f"{_machines()} {marks}"]
     return "\n".join(lines)
+
+
+def _machines() -> str:
+    """Return a sentence for each machine and day on which parts of the README were measured."""
+    places: dict[str, list[str]] = {}
+    for part in dict.fromkeys(name for row in ROWS for name in row.part.split()):
+        machine = load(part)["machine"]
+        where = f"{machine['cores']} cores, {machine['model']}, Python {machine['python']}"
+        places.setdefault(f"{where}, {machine['date'][:10]}", []).append(part)
+    if len(places) == 1:
+        return f"{next(iter(places))}."
+    return " ".join(f"{', '.join(parts)}: {where}." for where, parts in places.items())
 
 
 def costs() -> Costs:
