@@ -109,6 +109,8 @@ def _call_body(call: ToolCall, *, is_seen: bool) -> CallBody:
     "POST /runs/{uuid:run_id}/calls/{uuid:call_id}/show",
     gate_if_invalid=Gate(access_to_show),
     errors=(Conflict,),
+    # A stored response would still contain the result after the answer is deleted.
+    idempotency="repeat",
     summary="Show the result of a tool call to all members of the room",
 )
 def show_result(user: User, run_id: UUID, call_id: UUID) -> CallBody:
@@ -148,10 +150,15 @@ def get_approval(user: User, call: ToolCall) -> AskedCallBody:
     "POST /approvals/{uuid:approval_id}/decide",
     Gate(access_approval),
     errors=(Conflict,),
+    # A stored response would still contain the arguments after the answer is deleted.
+    idempotency="ignore",
     summary="Allow or deny a tool call",
 )
 def decide(user: User, call: ToolCall, body: CallDecision) -> AskedCallBody:
-    """If another person has decided first, the answer is `conflict` and says who."""
+    """If another person has decided first, the answer is `conflict` and says who.
+
+    A repetition is a `conflict`, too, and changes nothing, so it takes no `Idempotency-Key`.
+    """
     decided = services.decide_call(
         user=user,
         call_id=call.pk,
