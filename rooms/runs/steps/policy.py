@@ -147,6 +147,17 @@ def calls_to_decide(user: User) -> QuerySet[ToolCall]:
     )
 
 
+def holds_for(earlier: ToolCall, call: ToolCall) -> bool:
+    """Return True if a decision for the run, made on an earlier call of the tool, holds for a call.
+
+    The tool may have become personal since, or one that changes something: that needs a decision of
+    its own, because other people may make it.
+    """
+    if call.personal and not earlier.personal:
+        return False
+    return earlier.state == CallState.DENIED or earlier.changes or not call.changes
+
+
 def decided_for_run(
     room: Room, run: Run, tools: Collection[UUID], request: int
 ) -> dict[UUID, ToolCall]:

@@ -197,6 +197,14 @@ def test_decision_for_the_run_ends_with_the_right_of_the_person(cast: Cast) -> N
     assert propose(job, request(LOOK), number=1) == ["asked"]
 
 
+def test_decision_for_the_run_does_not_hold_once_the_tool_changes_something(cast: Cast) -> None:
+    asked = waiting_run(cast, LOOK)
+    decide(cast, asked, extent="run")
+    job = start_again(asked.job.run)
+
+    assert propose(job, request(replace(LOOK, changes=True)), number=1) == ["asked"]
+
+
 def test_tool_that_changes_something_is_allowed_for_the_run_only_by_an_admin(cast: Cast) -> None:
     asked = waiting_run(cast)
     with pytest.raises(Invalid):
