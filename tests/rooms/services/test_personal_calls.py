@@ -9,7 +9,7 @@ from accounts.ids import new_id
 from accounts.models import User
 from agents.tool_types import McpSpec, ToolSpec
 from rooms import services
-from rooms.models import Room, Run, ToolCall
+from rooms.models import Room, Round, Run, ToolCall
 from rooms.runs import leases
 from rooms.runs.lifecycle import Job
 from rooms.runs.steps import accepted_lines, waiting
@@ -104,6 +104,51 @@ def test_free_call_of_a_run_that_a_steered_run_asks_for_asks(cast: Cast) -> None
     Run.objects.filter(pk=job.run).update(parent_call=ToolCall.objects.get(request=1))
 
     assert propose(job, request(MINE)) == ["asked"]
+
+
+def test_free_call_asks_once_another_user_has_steered_an_answer_that_the_run_gets(
+    cast: Cast,
+) -> None:
+    set_policy(cast, MINE, "always")
+    job = started(cast)
+    before, asking = request(MINE), request(LOOK)
+    propose(job, before, asking)
+    child = started(cast)
+    Run.objects.filter(pk=child.run).update(parent_call=asking.id)
+    propose(child, request(LOOK))
+    steer(cast.moderator, child, 0)
+    complete(child)
+
+    assert propose(job, request(MINE), number=1) == ["asked"]
+    assert execute(job, before.id)
+
+
+@pytest.mark.parametrize("kind", ["chain", "round"])
+def test_free_call_asks_after_a_steered_answer_of_its_chain_or_round(cast: Cast, kind: str) -> None:
+    set_policy(cast, MINE, "always")
+    first = started(cast)
+    propose(first, request(LOOK))
+    steer(cast.moderator, first, 0)
+    complete(first)
+    job = started(cast)
+    earlier = Run.objects.get(pk=first.run)
+    if kind == "chain":
+        Run.objects.filter(pk=job.run).update(message=first.message, origin=earlier.message)
+    else:
+        round_ = Round.objects.create(room=cast.room, message=earlier.message)
+        Run.objects.update(round=round_)
+
+    assert propose(job, request(MINE)) == ["asked"]
+
+
+def test_lines_to_another_answer_change_nothing(cast: Cast) -> None:
+    set_policy(cast, MINE, "always")
+    first = started(cast)
+    propose(first, request(LOOK))
+    steer(cast.moderator, first, 0)
+    complete(first)
+
+    assert propose(started(cast), request(MINE)) == ["allowed"]
 
 
 def test_lines_of_the_asker_change_nothing(cast: Cast) -> None:
