@@ -1,6 +1,7 @@
 """Calls with the sign-in of the asker: no other person decides on them, or makes them."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,9 +11,11 @@ from accounts.models import User
 from agents.tool_types import McpSpec, ToolSpec
 from rooms import services
 from rooms.models import Room, Round, Run, ToolCall
+from rooms.permissions import lock_room
 from rooms.runs import leases
 from rooms.runs.lifecycle import Job
 from rooms.runs.steps import accepted_lines, waiting
+from rooms.services import approvals
 from tests.rooms.acting import (
     LOOK,
     Asked,
@@ -66,6 +69,25 @@ def test_only_the_asker_shows_the_result(cast: Cast) -> None:
     with pytest.raises(Forbidden):
         services.show_result(user=cast.moderator, run_id=job.run, call_id=asked.call)
     assert services.show_result(user=cast.member, run_id=job.run, call_id=asked.call).shown_by
+
+
+def test_call_that_becomes_personal_meanwhile_is_not_shown_by_a_moderator(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = waiting_run(cast)
+    decide(cast, asked)
+    job = start_again(asked.job.run)
+    execute(job, asked.call)
+
+    def lock_late(*args: Any) -> Room:
+        ToolCall.objects.update(personal=True)
+        return lock_room(*args)
+
+    monkeypatch.setattr(approvals, "lock_room", lock_late)
+    with pytest.raises(Forbidden):
+        services.show_result(user=cast.moderator, run_id=job.run, call_id=asked.call)
+
+    assert asked.row.shown_by is None
 
 
 def test_moderators_do_not_see_what_is_sent_and_found(cast: Cast) -> None:
