@@ -1,5 +1,6 @@
 """Personas that ask other personas: a run, the runs that it has asked for, and their ends."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -18,6 +19,7 @@ from rooms.runs.crews.trees import STOPPED
 from rooms.runs.prompts import recorder
 from rooms.runs.prompts.recorded import requests_of
 from rooms.runs.steps import journal
+from tests.rooms.acting import LOOK, set_policy
 from tests.rooms.conftest import Cast
 from tests.rooms.runs.crews.trees import ask, has_tool, lead, request, results, start, state, wait
 
@@ -303,3 +305,13 @@ def test_record_has_the_question_only_for_readers_who_may_see_the_call(cast: Cas
     assert seen.messages[-1].content == "[persona One]\nWhat do you think?"
     assert "What do you think?" not in str(hidden)
     assert hidden.messages[-1].removed
+
+
+@pytest.mark.usefixtures("personas")
+def test_tool_of_a_server_with_the_same_name_gets_another_one(cast: Cast) -> None:
+    tool = replace(LOOK, name=led.KEY)
+    set_policy(cast, tool, "always")
+
+    names = {each.id: each.name for each in lead(cast).spec.tools}
+
+    assert names == {ASK_PERSONA: "ask_persona", tool.id: "ask_persona_2"}
