@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from functools import reduce
 from itertools import accumulate
 from operator import or_
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from django.db.models import (
@@ -67,6 +67,8 @@ MAX_OPEN: Final = 100
 """The maximum number of approvals, and of questions, in a state."""
 MAX_BYTES: Final = 2**20
 """The maximum size of the messages in a state or in a page of a list, if they are several."""
+
+Row = TypeVar("Row")
 
 
 def room_state(
@@ -341,10 +343,17 @@ def thread_page(root: Message, before: int | None = None) -> tuple[list[MessageB
 
 def within_bytes(messages: Sequence[Message]) -> list[Message]:
     """Return the first of `messages` that have MAX_BYTES together, at least one."""
-    sizes = accumulate(len(m.text.encode()) + len(m.html.encode()) for m in messages)
-    return [
-        m for m, size in zip(messages, sizes, strict=True) if m is messages[0] or size <= MAX_BYTES
-    ]
+    return _fitting(messages, [len(m.text.encode()) + len(m.html.encode()) for m in messages])
+
+
+def calls_within_bytes(calls: Sequence[ToolCall]) -> list[ToolCall]:
+    """Return the first of `calls` whose arguments have MAX_BYTES together, at least one."""
+    return _fitting(calls, [len(call.arguments.encode()) for call in calls])
+
+
+def _fitting(rows: Sequence[Row], sizes: Sequence[int]) -> list[Row]:
+    whole = zip(rows, accumulate(sizes), strict=True)
+    return [row for row, size in whole if row is rows[0] or size <= MAX_BYTES]
 
 
 def with_votes_of(user: User, messages: Sequence[MessageBody]) -> list[MessageBody]:

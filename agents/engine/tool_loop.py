@@ -136,7 +136,7 @@ class ToolLoop:
 
     async def _act(self, messages: list[Message], number: int, reply: Reply) -> bool:
         """Store the calls of a reply and execute those that may run now."""
-        calls = self._read_calls(number, reply)
+        calls = await self._read_calls(number, reply)
         states = await _of_caller(self._journal.propose(number, reply.text, reply.tokens, calls))
         proposed = [PastCall(call, state) for call, state in zip(calls, states, strict=True)]
         if not await self._finish(messages, reply.text, proposed):
@@ -156,15 +156,17 @@ class ToolLoop:
         messages += [prompt.said_by("user", line.author, line.text) for line in lines]
         return bool(lines)
 
-    def _read_calls(self, number: int, reply: Reply) -> list[CallRequest]:
+    async def _read_calls(self, number: int, reply: Reply) -> list[CallRequest]:
         """Return the calls as they are stored; raise AnswerFailed if there are too many."""
         self._calls += len(reply.calls)
         if len(reply.calls) > self._limits.calls_per_request or self._calls > self._limits.calls:
             raise AnswerFailed("tool_limit")
-        return [
-            self._read_call(call, f"call_{number}_{position}", "" if position else reply.reasoning)
-            for position, call in enumerate(reply.calls)
-        ]
+        calls: list[CallRequest] = []
+        for position, call in enumerate(reply.calls):
+            reasoning = "" if position else reply.reasoning
+            calls.append(self._read_call(call, f"call_{number}_{position}", reasoning))
+            await asyncio.sleep(0)  # a check takes up to 20 ms: other answers go on between them
+        return calls
 
     def _read_call(self, call: dict[str, Any], own_id: str, reasoning: str) -> CallRequest:
         name = re.sub(r"[^a-zA-Z0-9_-]", "_", call["function"]["name"])[:MAX_NAME] or "unknown"

@@ -101,7 +101,7 @@ def specs_for(persona: Persona, asker: UUID | None = None) -> tuple[ToolSpec, ..
     for row in _ROWS(tools=others) if others else ():
         if _is_usable(row, persona.team_id):
             specs += _spec(row, asker)
-    return tuple(_with_unique_names(specs))
+    return tuple(with_unique_names(specs))
 
 
 def _used_by(persona: Parameter) -> QuerySet[PersonaTool, UUID]:
@@ -177,7 +177,7 @@ def _server(server: McpServer, asker: UUID | None) -> McpSpec:
     )
 
 
-def _with_unique_names(specs: Iterable[ToolSpec]) -> list[ToolSpec]:
+def with_unique_names(specs: Iterable[ToolSpec]) -> list[ToolSpec]:
     """Return the tools, our own first; a name that is taken gets the first free number."""
     unique: dict[str, ToolSpec] = {}
     for spec in sorted(specs, key=lambda spec: spec.source != "own"):

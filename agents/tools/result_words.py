@@ -12,10 +12,9 @@ UNKNOWN: Final = ToolResult(
 )
 
 
-def denied(decision: ToolResult | None) -> ToolResult:
-    """Return the result of a denied call, with the words of the person who decided, if any."""
-    words = f" The note on the decision: {decision.text}" if decision and decision.text else ""
-    return ToolResult(DENIED + words, failed=True)
+def denied(why: ToolResult | None) -> ToolResult:
+    """Return the result of a denied call, with the sentence that says why, if any."""
+    return ToolResult(f"{DENIED} {why.text}" if why else DENIED, failed=True)
 
 
 def of_call(call: PastCall) -> ToolResult:

@@ -6,12 +6,12 @@ from uuid import UUID
 from msgspec import Meta, Struct, structs
 
 from accounts.api.bodies import Body
-from accounts.api.pagination import Cursor, Limit, Page, page_of
+from accounts.api.pagination import Cursor, Limit, Page, each, page_of
 from accounts.api.routing import Gate, Routes
 from accounts.errors import Conflict
 from accounts.fields import Timestamp, format_timestamp, one_of
 from accounts.models import User
-from rooms import services
+from rooms import queries, services
 from rooms.models import CallState, Run, ToolCall
 from rooms.permissions import VIEW, access_run
 from rooms.protocol.commands import MAX_NOTE
@@ -109,6 +109,8 @@ def _call_body(call: ToolCall, *, is_seen: bool) -> CallBody:
     "POST /runs/{uuid:run_id}/calls/{uuid:call_id}/show",
     gate_if_invalid=Gate(access_to_show),
     errors=(Conflict,),
+    # A stored response would still contain the result after the answer is deleted.
+    idempotency="repeat",
     summary="Show the result of a tool call to all members of the room",
 )
 def show_result(user: User, run_id: UUID, call_id: UUID) -> CallBody:
@@ -119,9 +121,12 @@ def show_result(user: User, run_id: UUID, call_id: UUID) -> CallBody:
 @routes.add("GET /approvals", summary="List the tool calls that the current user may decide on")
 def get_approvals(user: User, limit: Limit = 50, cursor: Cursor = None) -> Page[AskedCallBody]:
     """The calls of all teams, or of the team of the token; the newest first."""
-    asked = policy.calls_to_decide(user).select_related("run")
     return page_of(
-        asked, lambda calls: [_asked_body(call) for call in calls], limit=limit, cursor=cursor
+        policy.calls_to_decide(user).select_related("run"),
+        each(_asked_body),
+        limit=limit,
+        cursor=cursor,
+        fitting=queries.calls_within_bytes,
     )
 
 
@@ -148,10 +153,15 @@ def get_approval(user: User, call: ToolCall) -> AskedCallBody:
     "POST /approvals/{uuid:approval_id}/decide",
     Gate(access_approval),
     errors=(Conflict,),
+    # A stored response would still contain the arguments after the answer is deleted.
+    idempotency="ignore",
     summary="Allow or deny a tool call",
 )
 def decide(user: User, call: ToolCall, body: CallDecision) -> AskedCallBody:
-    """If another person has decided first, the answer is `conflict` and says who."""
+    """If another person has decided first, the answer is `conflict` and says who.
+
+    A repetition is a `conflict`, too, and changes nothing, so it takes no `Idempotency-Key`.
+    """
     decided = services.decide_call(
         user=user,
         call_id=call.pk,

@@ -52,7 +52,8 @@ def get_questions(user: User, limit: Limit = 50, cursor: Cursor = None) -> Page[
     def bodies(questions: Sequence[Question]) -> list[AskedQuestionBody]:
         return [_asked_body(question) for question in questions]
 
-    return page_of(questions_for(user), bodies, limit=limit, cursor=cursor)
+    asked = questions_for(user).prefetch_related("answers")
+    return page_of(asked, bodies, limit=limit, cursor=cursor)
 
 
 @routes.add(

@@ -84,10 +84,8 @@ def access_to_show(user: User, run_id: UUID, call_id: UUID) -> Run:
     call = access_call(user, call_id, VIEW)
     if call.run_id != run_id:
         raise NotFound
-    is_asker = call.run.requested_by_id == user.pk
-    access_call(user, call_id, POST if is_asker else MODERATE)
-    if call.personal and not is_asker:
-        raise Forbidden(team_id=call.run.team_id)
+    access_call(user, call_id, POST if call.run.requested_by_id == user.pk else MODERATE)
+    _check_may_show(user, call.run, call)
     return call.run
 
 
@@ -101,6 +99,7 @@ def show_result(*, user: User, run_id: UUID, call_id: UUID) -> ToolCall:
     asked = access_to_show(user, run_id, call_id)
     room = lock_room(user, asked.room_id, POST if asked.requested_by_id == user.pk else MODERATE)
     run, call = lock_call(room, call_id)
+    _check_may_show(user, run, call)  # again under the lock: the call may have become personal
     if run.answer is not None:
         check_not_deleted(run.answer)
     if call.state not in (CallState.DONE, CallState.FAILED):
@@ -146,6 +145,11 @@ def _check_may_decide(user: User, room: Room, run: Run, call: ToolCall) -> None:
         raise NotFound
     if not policy.may_decide(room, run, call.deciders, [user.pk], personal=call.personal):
         raise Forbidden(_("Other people decide on this call."), team_id=room.team_id)
+
+
+def _check_may_show(user: User, run: Run, call: ToolCall) -> None:
+    if call.personal and run.requested_by_id != user.pk:
+        raise Forbidden(team_id=run.team_id)
 
 
 def _closed(user: User, run: Run, call: ToolCall) -> str:

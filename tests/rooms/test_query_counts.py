@@ -135,6 +135,30 @@ def test_state_has_the_oldest_open_calls_and_costs_no_query_for_each(cast: Cast)
     assert all([a.text for a in question.answers] == handles for question in state.questions)
 
 
+def test_list_of_questions_costs_no_query_for_each(cast: Cast, client: Client) -> None:
+    run_id = services.post_message(user=cast.member, room_id=cast.room.pk, text="plan it").runs[0]
+
+    def ask(position: int) -> None:
+        Question.objects.create(
+            call=make_call(run_id, position),
+            room=cast.room,
+            text=f"{position}",
+            asked_of=[str(cast.member.pk)],
+            expires_at=timezone.now(),
+        )
+
+    def cost_of_list() -> int:
+        return cost(lambda: client.get("/api/v1/questions"))
+
+    ask(0)
+    few = cost_of_list()
+    ask(1)
+    ask(2)
+
+    assert cost_of_list() == few
+    assert len(client.get("/api/v1/questions").json()["items"]) == 3
+
+
 def test_refused_edit_costs_the_same_as_an_unknown_message(cast: Cast) -> None:
     posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="x", personas=[])
 

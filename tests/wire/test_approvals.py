@@ -6,7 +6,8 @@ import pytest
 
 from tests.live import Frame, Person, PopulatedRoom
 from tests.wire.event_stream import event_stream
-from tests.wire.server import Server, WireClient
+from tests.wire.server import Server, WireClient, new_client_id
+from tests.wire.test_idempotency import post
 
 SCRIPT = 'TEXT Let me see.\nUSE calculator {"expression": "6*7"}'
 
@@ -166,3 +167,27 @@ async def test_stream_of_a_waiting_run_has_its_text_in_the_message(
     assert updated[-1]["message"]["text"] == "Let me see."
     assert not any(e["type"] == "message.delta" and e["run"] == run for e in stream.events)
     server.request("POST", f"/runs/{run}/cancel", room.members[1])
+
+
+async def test_repeated_request_returns_nothing_of_a_deleted_answer(
+    server: Server, room: PopulatedRoom
+) -> None:
+    owner, asker = room.members[:2]
+    async with server.client(asker) as mine:
+        await mine.join(room.id)
+        run, approval = await asked(mine, room)
+        (seen,) = server.request("GET", f"/runs/{run}/calls", asker).body["items"]
+        decision = {"decision": "allow", "arguments_sha256": seen["arguments_sha256"]}
+        key, path = new_client_id(), f"/approvals/{approval['id']}/decide"
+        show = f"/runs/{run}/calls/{approval['id']}/show"
+        decided_first = post(server, path, asker, key, decision)
+        await mine.ended(run)
+        shown_first = [post(server, show, asker, key) for _ in range(2)]
+    answer = server.request("GET", f"/runs/{run}", asker).body["answer"]
+    assert server.request("DELETE", f"/messages/{answer}", owner).status == 204
+
+    again = [post(server, path, asker, key, decision), post(server, show, asker, key)]
+
+    assert [each.status for each in (decided_first, *shown_first)] == [200, 200, 200]
+    assert "6*7" in decided_first.body["arguments"]
+    assert [each.status for each in again] == [409, 409]

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from accounts.particles import fill, pieces
+from rooms import queries
 from rooms.models import ToolCall
 from rooms.pages.acting.argument_rows import Arguments, argument_rows, visible
 from rooms.protocol.payloads import ApprovalBody, QuestionBody, RoomState
@@ -63,7 +64,8 @@ class People:
 def asks_of(user: User, state: RoomState) -> dict[UUID, list[Ask]]:
     """Return the open cards of a state by run, as `user` sees them.
 
-    One query if the user may decide on a call.
+    One query if the user may decide on a call. Calls after the first `queries.MAX_BYTES` of
+    arguments are lines, as for the others: scripts request the arguments of each.
     """
     people = People(
         me=user.pk,
@@ -73,7 +75,9 @@ def asks_of(user: User, state: RoomState) -> dict[UUID, list[Ask]]:
     )
     mine = [each.id for each in state.approvals if user.pk in each.asked_of]
     # The right may have ended since the call was asked.
-    calls = calls_to_decide(user).in_bulk(mine) if mine else {}
+    decided = calls_to_decide(user).filter(pk__in=mine).order_by("created_at", "pk")
+    read = decided.only("arguments", "arguments_sha256") if mine else ()
+    calls = {call.pk: call for call in queries.calls_within_bytes(list(read))}
     found: dict[UUID, list[Ask]] = defaultdict(list)
     for approval in state.approvals:
         found[approval.run].append(approval_ask(approval, people, calls.get(approval.id)))

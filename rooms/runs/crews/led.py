@@ -19,6 +19,7 @@ from accounts.names import handle_key
 from agents.models import Persona
 from agents.tool_types import ToolFunction, ToolResult, ToolSpec
 from agents.tools.catalog import CATALOG
+from agents.tools.registry import with_unique_names
 from rooms.event_log import record
 from rooms.executors import RUNS, in_thread_until_stored
 from rooms.models import Room, Run, ToolCall, Why
@@ -71,7 +72,7 @@ def tools_for(run: Run, tools: Sequence[ToolSpec]) -> tuple[ToolSpec, ...]:
         source="own",
         key=KEY,
     )
-    return (*others, spec)
+    return tuple(with_unique_names((*others, spec)))  # a server may have a tool with this name
 
 
 def functions(run_id: UUID, owner: str, attempt: int) -> Mapping[str, ToolFunction]:

@@ -118,9 +118,10 @@ def spent(run: Run) -> Spent:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """The run that has asked for another run, and its question; "" after a deletion."""
+    """The run that has asked for another run, its call, and its question; "" after a deletion."""
 
     run: Run
+    call: ToolCall
     question: str
 
 
@@ -131,7 +132,7 @@ def asking(run: Run) -> Asking | None:
     related = ("run__message", "run__persona", "run__round")
     call = ToolCall.objects.select_related(*related).get(pk=run.parent_call_id)
     arguments = json.loads(call.arguments or "{}")
-    return Asking(call.run, str(arguments.get("question", "")))
+    return Asking(call.run, call, str(arguments.get("question", "")))
 
 
 def _between(started_at: datetime | None, ended_at: datetime) -> timedelta:

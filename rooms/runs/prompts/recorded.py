@@ -130,14 +130,15 @@ def digest_of(text: str) -> str:
 def requests_of(run: Run, may_see: MaySee) -> list[SentRequest]:
     """Return the requests that a run has sent, oldest first; at most seven queries and `may_see`.
 
-    The arguments and the results of calls that the reader may not see are left out. Empty if the
-    run has not started, or if its records were deleted after RETENTION.
+    The arguments and the results of calls that the reader may not see are left out, those of the
+    call that has asked for the run, too. Empty if the run has not started, or if its records were
+    deleted after RETENTION.
     """
     records = [_Record(row) for row in run.prompts.order_by("attempt")]
     if not records:
         return []
     history = _History(run, may_see)
-    texts = _Texts(run, records)
+    texts = _Texts(run, records, may_see)
     count = max(records[-1].row.request + 1, history.answered + (not history.is_waiting))
     return [_request(number, records, history, texts) for number in range(count)]
 
@@ -181,9 +182,13 @@ class _Record:
 
 
 class _Texts:
-    """The texts that records quote, as they are now; those that were removed are left out."""
+    """The texts that records quote, as they are now; those that were removed are left out.
 
-    def __init__(self, run: Run, records: Iterable[_Record]) -> None:
+    So is the question of the run that has asked for this one, if the reader may not see the
+    arguments of its call.
+    """
+
+    def __init__(self, run: Run, records: Iterable[_Record], may_see: MaySee) -> None:
         quotes = list(chain.from_iterable(record.quotes() for record in records))
         messages = {each.id for each in quotes if each.of != "summary"}
         summaries = {each.id for each in quotes if each.of == "summary"}
@@ -191,8 +196,8 @@ class _Texts:
         self._texts: dict[UUID, str] = dict(of_room.values_list("pk", "text"))
         # Lines that were applied before the first request are turns of it.
         self._texts |= dict(run.steering.values_list("pk", "text"))
-        if run.parent_call_id and (asking := trees.asking(run)):
-            self._texts[run.parent_call_id] = asking.question
+        if (asking := trees.asking(run)) and asking.call.pk in may_see([asking.call]):
+            self._texts[asking.call.pk] = asking.question
         written = RoomSummary.objects.written().filter(room=run.room_id, pk__in=summaries)
         self._texts |= dict(written.values_list("pk", "text"))
 

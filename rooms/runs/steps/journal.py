@@ -175,7 +175,7 @@ def _set_states(room: Room, run: Run, calls: Sequence[ToolCall]) -> list[ToolCal
             call.state = CallState.DENIED
         elif rule.tool not in ask:
             call.state = CallState.ALLOWED
-        elif (earlier := decided.get(rule.tool)) and (earlier.personal or not call.personal):
+        elif (earlier := decided.get(rule.tool)) and policy.holds_for(earlier, call):
             is_denied = earlier.state == CallState.DENIED
             call.state = CallState.DENIED if is_denied else CallState.ALLOWED
             call.decided_by_id, call.decided_at = earlier.decided_by_id, earlier.decided_at

@@ -18,9 +18,10 @@ from rooms.protocol.events import DurableEvent
 from rooms.runs.steps.accepted_lines import as_steering
 from rooms.runs.steps.calls import show, state_name
 
-NOT_DECIDED: Final = "Nobody decided on this call in time, so it was not executed."
-DENIED_WITH: Final = "A person denied this call, so it was not executed. The person wrote: %s"
-"""What the model gets; the words of the person are data."""
+NOT_DECIDED: Final = "No person decided on it in time."
+DENIED_WITH: Final = "The person who denied it wrote: %s"
+"""Why a call was denied, for the model, behind `result_words.DENIED`; the words of the person are
+data."""
 
 
 def take_over(
@@ -103,7 +104,7 @@ def _past_call(call: ToolCall, tools: Mapping[UUID, ToolSpec]) -> PastCall:
 
 
 def _result(call: ToolCall) -> ToolResult | None:
-    """Return the result of a call; for a denied one, the words of who denied it."""
+    """Return the result of a call; for a denied one, the sentence that says why."""
     if call.state in (CallState.DONE, CallState.FAILED):
         failed = call.state == CallState.FAILED
         return ToolResult(text=call.result, short=call.short, failed=failed)

@@ -79,15 +79,33 @@ def may_run(call: ToolCall, run: Run, rules: Mapping[UUID, PersonaTool]) -> bool
 def last_line_of_others(run: Run, before: int) -> int | None:
     """Return after which request another user than the asker has steered a run last.
 
-    Only lines that the request `before` contains count. -1 is before the first request, where the
-    lines to the run that has asked for this one count, too; None says that there is no line.
+    Only lines that the request `before` contains count. -1 is before the first request; None says
+    that there is no line. A line to an answer that the model of this run gets counts as one to this
+    run: to an answer that the run has asked for, with its result; to the run that has asked for
+    this one, or to another answer of its chain or round, before the first request.
     """
     others = Steer.objects.filter(state=SteerState.APPLIED).exclude(user=run.requested_by_id)
     lines = others.filter(run=run.pk).values_list("request", flat=True)
     found = [-1 if after is None else after for after in lines]
-    if run.parent_call_id is not None and others.filter(run__calls=run.parent_call_id).exists():
+    of_asked = others.filter(run__parent_call__run=run.pk)
+    found += of_asked.values_list("run__parent_call__request", flat=True)
+    if others.filter(run__in=_read_before(run)).exists():
         found.append(-1)
     return max((after for after in found if after < before), default=None)
+
+
+def _read_before(run: Run) -> QuerySet[Run]:
+    """Return the other runs of the tree, the chain and the round of a run: its first request may
+    contain their answers. Those that it has asked for are left out."""
+    related = Q(pk=None)
+    if run.parent_call is not None:
+        related |= Q(pk=run.parent_call.run_id)
+    if run.origin_id is not None:
+        related |= Q(origin=run.origin_id) | Q(message=run.origin_id)
+    if run.round_id is not None:
+        related |= Q(round=run.round_id)
+    found = Run.objects.filter(related).exclude(pk=run.pk)
+    return found.exclude(parent_call__run=run.pk)
 
 
 def deciders(room: Room, run: Run, rule: str, *, personal: bool) -> list[UUID]:
@@ -145,6 +163,17 @@ def calls_to_decide(user: User) -> QuerySet[ToolCall]:
         expires_at__gt=Now(),
         run__room__in=rooms,
     )
+
+
+def holds_for(earlier: ToolCall, call: ToolCall) -> bool:
+    """Return True if a decision for the run, made on an earlier call of the tool, holds for a call.
+
+    The tool may have become personal since, or one that changes something: that needs a decision of
+    its own, because other people may make it.
+    """
+    if call.personal and not earlier.personal:
+        return False
+    return earlier.state == CallState.DENIED or earlier.changes or not call.changes
 
 
 def decided_for_run(

@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from accounts.names import tell_apart
 from agents.engine_types import speaker_line
 from agents.tool_types import ToolFunction, ToolResult
-from rooms.executors import READS, in_thread
+from rooms.executors import READS, in_thread_until_stored
 from rooms.models import AuthorKind, Message, MessageStatus, Room, Run
 from rooms.runs.crews.rights import unauthorized
 from rooms.runs.lifecycle import Job
@@ -43,7 +43,8 @@ def room_functions(job: Job) -> dict[str, ToolFunction]:
 async def _in_room(
     job: Job, read: Read, _call: str, arguments: Mapping[str, Any]
 ) -> ToolResult | None:
-    return await in_thread(READS, _read, job.run, read, arguments)
+    # Like the tools that store: a restart of the database is no reason to fail the whole answer.
+    return await in_thread_until_stored(READS, _read, job.run, read, arguments)
 
 
 def _read(run_id: UUID, read: Read, arguments: Mapping[str, Any]) -> ToolResult:

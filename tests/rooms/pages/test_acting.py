@@ -9,11 +9,23 @@ import pytest
 from django.urls import reverse
 
 from accounts.models import User
+from agents.tool_types import MAX_ARGUMENTS
 from rooms import services
 from rooms.models import Message, Run
 from rooms.permissions import set_room_role
+from rooms.queries import MAX_BYTES
 from rooms.runs.steps import policy
-from tests.rooms.acting import LOOK, SEND, Asked, decide, request, waiting_run
+from tests.rooms.acting import (
+    LOOK,
+    SEND,
+    Asked,
+    decide,
+    propose,
+    request,
+    set_policy,
+    started,
+    waiting_run,
+)
 from tests.rooms.conftest import Cast
 from tests.rooms.pages.browsing import browser, data_of, get, messages_on, page, post, words
 
@@ -69,6 +81,18 @@ def test_person_who_lost_the_right_gets_no_arguments(cast: Cast) -> None:
 
     assert CANARY not in page(cast.moderator, cast.room)
     assert CANARY in page(cast.owner, cast.room)
+
+
+@pytest.mark.django_db
+def test_page_has_the_arguments_of_the_first_calls_up_to_its_size(cast: Cast) -> None:
+    set_policy(cast, SEND, "ask")
+    long = json.dumps({"to": "x" * (MAX_ARGUMENTS - 20)})
+    propose(started(cast), *(request(SEND, long) for _ in range(20)))
+
+    html = card(cast, cast.member)
+
+    cards = re.findall(r'data-kind="approval"( data-mine)?', html)
+    assert (len(cards), cards.count(" data-mine")) == (20, MAX_BYTES // MAX_ARGUMENTS)
 
 
 @pytest.mark.django_db

@@ -1,18 +1,21 @@
 """Who may decide on tool calls, and what a decision does."""
 
+import json
 from dataclasses import replace
 from itertools import product
 
 import pytest
 from django.db import transaction
+from django.test import Client
 
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound
 from accounts.models import AuditEntry, User
-from accounts.services import set_team_role
-from agents.tool_types import MAX_RESULT
+from accounts.services import create_token, set_team_role
+from agents.tool_types import MAX_ARGUMENTS, MAX_RESULT
 from rooms import services
 from rooms.models import CallState, Room, Run, ToolCall
 from rooms.permissions import set_room_role
+from rooms.queries import MAX_BYTES
 from rooms.runs.steps import policy
 from rooms.services.approvals import access_approval
 from tests.rooms.acting import (
@@ -113,6 +116,21 @@ def test_list_of_approvals_has_those_on_which_the_user_may_decide(
         assert policy.calls_to_decide(user).exists() == bool(allowed)
 
 
+def test_list_of_approvals_has_a_bounded_size(cast: Cast) -> None:
+    set_policy(cast, SEND, "ask")
+    long = json.dumps({"to": "x" * (MAX_ARGUMENTS - 20)})
+    propose(started(cast), *(request(SEND, long) for _ in range(20)))
+    _token, secret = create_token(user=cast.member, name="script")
+    client = Client(headers={"authorization": f"Bearer {secret}"})
+
+    first = client.get("/api/v1/approvals").json()
+    rest = client.get("/api/v1/approvals", {"cursor": first["next"]}).json()
+
+    assert sum(len(each["arguments"]) for each in first["items"]) <= MAX_BYTES
+    assert len({each["id"] for page in (first, rest) for each in page["items"]}) == 20
+    assert rest["next"] is None
+
+
 def test_second_decision_is_refused_with_the_name_of_the_first(cast: Cast) -> None:
     asked = waiting_run(cast)
     decide(cast, asked, user=cast.moderator)
@@ -195,6 +213,14 @@ def test_decision_for_the_run_ends_with_the_right_of_the_person(cast: Cast) -> N
     set_room_role([cast.moderator], cast.room, "member")
 
     assert propose(job, request(LOOK), number=1) == ["asked"]
+
+
+def test_decision_for_the_run_does_not_hold_once_the_tool_changes_something(cast: Cast) -> None:
+    asked = waiting_run(cast, LOOK)
+    decide(cast, asked, extent="run")
+    job = start_again(asked.job.run)
+
+    assert propose(job, request(replace(LOOK, changes=True)), number=1) == ["asked"]
 
 
 def test_tool_that_changes_something_is_allowed_for_the_run_only_by_an_admin(cast: Cast) -> None:

@@ -1,6 +1,7 @@
 """Calls with the sign-in of the asker: no other person decides on them, or makes them."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -9,10 +10,12 @@ from accounts.ids import new_id
 from accounts.models import User
 from agents.tool_types import McpSpec, ToolSpec
 from rooms import services
-from rooms.models import Room, Run, ToolCall
+from rooms.models import Room, Round, Run, ToolCall
+from rooms.permissions import lock_room
 from rooms.runs import leases
 from rooms.runs.lifecycle import Job
 from rooms.runs.steps import accepted_lines, waiting
+from rooms.services import approvals
 from tests.rooms.acting import (
     LOOK,
     Asked,
@@ -68,6 +71,25 @@ def test_only_the_asker_shows_the_result(cast: Cast) -> None:
     assert services.show_result(user=cast.member, run_id=job.run, call_id=asked.call).shown_by
 
 
+def test_call_that_becomes_personal_meanwhile_is_not_shown_by_a_moderator(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = waiting_run(cast)
+    decide(cast, asked)
+    job = start_again(asked.job.run)
+    execute(job, asked.call)
+
+    def lock_late(*args: Any) -> Room:
+        ToolCall.objects.update(personal=True)
+        return lock_room(*args)
+
+    monkeypatch.setattr(approvals, "lock_room", lock_late)
+    with pytest.raises(Forbidden):
+        services.show_result(user=cast.moderator, run_id=job.run, call_id=asked.call)
+
+    assert asked.row.shown_by is None
+
+
 def test_moderators_do_not_see_what_is_sent_and_found(cast: Cast) -> None:
     asked = waiting_run(cast, MINE)
 
@@ -104,6 +126,51 @@ def test_free_call_of_a_run_that_a_steered_run_asks_for_asks(cast: Cast) -> None
     Run.objects.filter(pk=job.run).update(parent_call=ToolCall.objects.get(request=1))
 
     assert propose(job, request(MINE)) == ["asked"]
+
+
+def test_free_call_asks_once_another_user_has_steered_an_answer_that_the_run_gets(
+    cast: Cast,
+) -> None:
+    set_policy(cast, MINE, "always")
+    job = started(cast)
+    before, asking = request(MINE), request(LOOK)
+    propose(job, before, asking)
+    child = started(cast)
+    Run.objects.filter(pk=child.run).update(parent_call=asking.id)
+    propose(child, request(LOOK))
+    steer(cast.moderator, child, 0)
+    complete(child)
+
+    assert propose(job, request(MINE), number=1) == ["asked"]
+    assert execute(job, before.id)
+
+
+@pytest.mark.parametrize("kind", ["chain", "round"])
+def test_free_call_asks_after_a_steered_answer_of_its_chain_or_round(cast: Cast, kind: str) -> None:
+    set_policy(cast, MINE, "always")
+    first = started(cast)
+    propose(first, request(LOOK))
+    steer(cast.moderator, first, 0)
+    complete(first)
+    job = started(cast)
+    earlier = Run.objects.get(pk=first.run)
+    if kind == "chain":
+        Run.objects.filter(pk=job.run).update(message=first.message, origin=earlier.message)
+    else:
+        round_ = Round.objects.create(room=cast.room, message=earlier.message)
+        Run.objects.update(round=round_)
+
+    assert propose(job, request(MINE)) == ["asked"]
+
+
+def test_lines_to_another_answer_change_nothing(cast: Cast) -> None:
+    set_policy(cast, MINE, "always")
+    first = started(cast)
+    propose(first, request(LOOK))
+    steer(cast.moderator, first, 0)
+    complete(first)
+
+    assert propose(started(cast), request(MINE)) == ["allowed"]
 
 
 def test_lines_of_the_asker_change_nothing(cast: Cast) -> None:

@@ -1,11 +1,13 @@
 """An answer with tools: its requests, its calls, its parts, its bounds."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from agents.engine import tool_arguments
 from agents.engine_types import Finished, Limits, Text, ToolFinished, ToolStarted
 from agents.tool_types import ToolResult
 from tests.agents.engine.tools.acting import MemoryJournal, Stage, echo, forever, line, tool
@@ -63,6 +65,23 @@ async def test_parts_name_the_call_and_its_tool_between_the_texts(provider: Prov
 
 async def _short(_arguments: dict[str, Any]) -> ToolResult:
     return ToolResult("a, b, c", "3 found")
+
+
+async def test_other_answers_go_on_between_the_checks_of_calls(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    check = tool_arguments.check
+
+    def observed(arguments: dict[str, Any], schema: Mapping[str, Any]) -> None:
+        steps.append("check")
+        asyncio.get_running_loop().call_soon(steps.append, "other")
+        check(arguments, schema)
+
+    monkeypatch.setattr(tool_arguments, "check", observed)
+    await Stage(provider).ask("USE look {} & look {}")
+
+    assert steps == ["check", "other"] * 2
 
 
 async def test_tools_are_offered_with_the_schema_of_their_specs(provider: Provider) -> None:

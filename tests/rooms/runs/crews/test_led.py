@@ -1,5 +1,8 @@
 """Personas that ask other personas: a run, the runs that it has asked for, and their ends."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -13,7 +16,10 @@ from rooms.runs import claims, leases, lifecycle
 from rooms.runs.crews import led
 from rooms.runs.crews.led import ASK_PERSONA
 from rooms.runs.crews.trees import STOPPED
+from rooms.runs.prompts import recorder
+from rooms.runs.prompts.recorded import requests_of
 from rooms.runs.steps import journal
+from tests.rooms.acting import LOOK, set_policy
 from tests.rooms.conftest import Cast
 from tests.rooms.runs.crews.trees import ask, has_tool, lead, request, results, start, state, wait
 
@@ -282,3 +288,30 @@ def test_lead_that_is_refused_stops_a_run_of_the_same_start(
     assert (len(claimed), jobs, state(job)) == (2, [], RunState.FAILED)
     child = Run.objects.get(parent_call__run=job.run)
     assert (child.state, child.error_code) == (RunState.CANCELLED, "")
+
+
+@pytest.mark.usefixtures("personas")
+def test_record_has_the_question_only_for_readers_who_may_see_the_call(cast: Cast) -> None:
+    job = lead(cast)
+    ask(job, "two")
+    wait(job)
+    child = start()
+    recorder.record([child])
+    run = Run.objects.select_related("answer").get(pk=child.run)
+
+    (seen,) = requests_of(run, partial(services.may_see, cast.member, cast.room, run))
+    (hidden,) = requests_of(run, partial(services.may_see, cast.reader, cast.room, run))
+
+    assert seen.messages[-1].content == "[persona One]\nWhat do you think?"
+    assert "What do you think?" not in str(hidden)
+    assert hidden.messages[-1].removed
+
+
+@pytest.mark.usefixtures("personas")
+def test_tool_of_a_server_with_the_same_name_gets_another_one(cast: Cast) -> None:
+    tool = replace(LOOK, name=led.KEY)
+    set_policy(cast, tool, "always")
+
+    names = {each.id: each.name for each in lead(cast).spec.tools}
+
+    assert names == {ASK_PERSONA: "ask_persona", tool.id: "ask_persona_2"}

@@ -12,6 +12,7 @@ from agents.engine_types import AnswerFailed
 from agents.models import McpServer, PersonaTool, Tool
 from agents.services import set_persona_enabled
 from agents.tool_types import CallRequest, ToolResult
+from agents.tools import result_words
 from rooms import services
 from rooms.event_log import events_after
 from rooms.models import CallState, Message, ModelRequest, Run, RunState, ToolCall
@@ -24,6 +25,7 @@ from tests.rooms.acting import (
     LOOK,
     SEND,
     complete,
+    decide,
     execute,
     kinds,
     make_tool,
@@ -32,6 +34,7 @@ from tests.rooms.acting import (
     set_policy,
     start_again,
     started,
+    waiting_run,
 )
 from tests.rooms.conftest import Cast
 
@@ -246,6 +249,21 @@ def test_tool_that_the_persona_has_lost_is_denied_at_the_next_attempt(cast: Cast
 
     assert [call.state for call in former.calls] == ["denied"]
     assert past.NOT_DECIDED not in str(former.calls)
+
+
+@pytest.mark.parametrize(
+    ("note", "reason"),
+    [("Too early.", " The person who denied it wrote: Too early."), ("", "")],
+)
+def test_model_is_told_once_that_a_call_was_denied(cast: Cast, note: str, reason: str) -> None:
+    asked = waiting_run(cast)
+    decide(cast, asked, "deny", note=note)
+
+    (former,) = start_again(asked.job.run).past
+
+    (call,) = former.calls
+    words = result_words.of_call(call).text
+    assert words == f"This call was not allowed, and was not executed.{reason}"
 
 
 def test_stop_closes_the_open_calls(cast: Cast) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.services import update_profile
@@ -13,7 +13,7 @@ from agents.engine_types import AnswerFailed
 from agents.services import ToolChoice, set_persona_enabled, update_persona
 from agents.tool_types import ToolResult
 from agents.tools.catalog import OWN_TOOLS
-from rooms import services
+from rooms import executors, services
 from rooms.models import Message, MessageStatus
 from rooms.permissions import set_room_role
 from rooms.runs.lifecycle import Job
@@ -225,6 +225,32 @@ def test_the_functions_run_in_a_thread(cast: Cast) -> None:
     assert ids(found) == [str(message)]
     assert whole is not None
     assert whole.text.endswith("needle")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_search_goes_on_when_the_database_is_available_again(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = say(cast, "needle")
+    function = room_tools.room_functions(started(cast))["search_room"]
+    failures = iter(range(2))
+    read_room = room_tools._read
+
+    def unavailable(*args: Any) -> ToolResult:
+        if next(failures, None) is not None:
+            raise OperationalError
+        return read_room(*args)
+
+    monkeypatch.setattr(room_tools, "_read", unavailable)
+    monkeypatch.setattr(executors, "RETRY_SECONDS", 0.01)
+
+    async def find() -> ToolResult | None:
+        return await function(str(uuid4()), {"words": "needle"})
+
+    found = asyncio.run(find())
+
+    assert found is not None
+    assert ids(found) == [str(message)]
 
 
 def test_a_search_takes_two_queries(cast: Cast) -> None:
