@@ -8,7 +8,7 @@ that another person has got is of no use in it.
 import asyncio
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -31,6 +31,8 @@ from agents.permissions import MANAGE, access_mcp_server
 from agents.provider_keys import KeyUnreadable
 
 R = TypeVar("R")
+SignInState = Literal["none", "signed_in", "ended"]
+"""`ended` if the server accepts the tokens no longer, so that a person has to sign in again."""
 
 SENTENCES: Final[Mapping[str, str | Promise]] = {
     "not_allowed": _("The sign-in of this server uses an address that is not allowed."),
@@ -141,9 +143,17 @@ def sign_out(*, user: User, server_id: UUID) -> None:
     audit(user, "mcp.signed_out", server.pk, team_id=server.team_id)
 
 
-def is_signed_in(user: User, server: McpServer) -> bool:
-    """Return True if there are tokens that a run of `user` would use."""
-    return server.sign_ins.filter(user=user if server.personal else None).exists()
+def sign_in_state(user: User, server: McpServer) -> SignInState:
+    """Return the state of the tokens that a run of `user` would use."""
+    rows = server.sign_ins.filter(user=user if server.personal else None)
+    return state_of(rows.values_list("has_ended", flat=True).first())
+
+
+def state_of(has_ended: bool | None) -> SignInState:  # noqa: FBT001 - the value of a column
+    """Return the state of a sign-in from its column, or from None if there is none."""
+    if has_ended is None:
+        return "none"
+    return "ended" if has_ended else "signed_in"
 
 
 async def _prepare(server: McpServer) -> tuple[Metadata, Client]:

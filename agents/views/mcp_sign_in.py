@@ -14,7 +14,7 @@ from accounts.permissions import CREATE_ROOM, require_user, team_permissions
 from agents import services
 from agents.models import McpAuth, McpServer, McpSignIn
 from agents.permissions import MANAGE
-from agents.services.mcp_sign_in import access_sign_in, is_signed_in
+from agents.services.mcp_sign_in import access_sign_in, sign_in_state, state_of
 
 KEPT = "mcp_sign_ins"
 """The key of the session: what it keeps of each sign-in that has been started, by its state."""
@@ -31,8 +31,8 @@ def own(request: HttpRequest) -> HttpResponse:
     servers = McpServer.objects.filter(
         team__in=teams, personal=True, enabled=True, auth=McpAuth.OAUTH
     ).select_related("team")
-    held = set(McpSignIn.objects.filter(user=user).values_list("server", flat=True))
-    rows = [(server, server.pk in held) for server in servers]
+    held = dict(McpSignIn.objects.filter(user=user).values_list("server", "has_ended"))
+    rows = [(server, state_of(held.get(server.pk))) for server in servers]
     return render(request, "agents/mcp_sign_ins.html", {"rows": rows, "section": "mcp_sign_ins"})
 
 
@@ -58,7 +58,7 @@ def sign_in(request: HttpRequest, server_id: UUID) -> HttpResponse:
     context = {
         "server": server,
         "start": start,
-        "signed_in": is_signed_in(user, server),
+        "state": sign_in_state(user, server),
         "section": "mcp_sign_ins",
     }
     return render(request, "agents/mcp_sign_in.html", context)
