@@ -38,6 +38,7 @@ FAILURES: Final[Mapping[FailureCode, str]] = {
     "not_mcp": "The tool's server sent an answer that cannot be read.",
     "timeout": "The tool took too long. The call may have been carried out.",
     "sign_in": "The tool's server needs a sign-in. There is none, or it has ended.",
+    "guest": "The person who asked is a guest of the team, and guests cannot use this tool.",
 }
 CHANGED: Final = (
     "The server has changed this tool. A team admin must approve it before it can be used again."
@@ -95,6 +96,8 @@ class _Server:
 
     async def call(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> ToolResult:
         """Call a tool; once more if the server has not carried it out for want of a session."""
+        if self._session is not None:  # the role of the asker may have changed since it was opened
+            await in_thread(tokens.check_asker, self._spec)
         for is_last in (False, True):
             session = await self._ready()
             if spec.id not in self._usable:

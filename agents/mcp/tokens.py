@@ -29,7 +29,8 @@ from django.utils import timezone
 
 from accounts.database import release_connection
 from accounts.errors import is_outage
-from accounts.models import User
+from accounts.models import TeamPermission, User
+from accounts.permissions import CREATE_ROOM
 from agents.mcp import oauth
 from agents.mcp.oauth import Client, OAuthFailed, Tokens
 from agents.mcp.threads import in_slow_thread, in_thread
@@ -94,6 +95,17 @@ def access_token_sync(server: McpSpec) -> str:
         time.sleep(WAIT_SECONDS)
 
 
+def check_asker(server: McpSpec) -> None:
+    """Raise McpFailed if the asker of a run may not use the own account: a guest keeps the row."""
+    if server.user is None:
+        return
+    granted = TeamPermission.objects.filter(
+        content_object=server.team_id, user=server.user, user__is_active=True
+    )
+    if not granted.filter(permission__codename=CREATE_ROOM).exists():
+        raise McpFailed("guest")
+
+
 def sign_in_url(server: UUID) -> str:
     """Return the public URL of the page where a person signs in to a server."""
     return settings.PUBLIC_URL.rstrip("/") + reverse("agents:mcp_sign_in", args=[server])
@@ -122,7 +134,8 @@ def _tokens_of(row: McpSignIn) -> Tokens:
 
 
 def _read(server: McpSpec) -> _SignIn:
-    """Return the sign-in that a run uses; raise McpFailed if a person has to sign in."""
+    """Return the sign-in that a run uses; raise McpFailed if there is none that it may use."""
+    check_asker(server)
     rows = McpSignIn.objects.select_related("server")
     row = rows.filter(server=server.id, user=server.user, has_ended=False).first()
     if row is None:
