@@ -63,12 +63,14 @@ class ToolSpec:
 class ToolResult:
     """The result of a call. `text` is for the model, `short` is a word or two for all members.
 
-    With `failed`, `text` says why, in words for the model.
+    With `failed`, `text` says why, in words for the model. `read` has the texts of the room's
+    messages that are in `text`, by their ids, as they were then.
     """
 
     text: str
     short: str = ""
     failed: bool = False
+    read: Mapping[UUID, str] = field(default_factory=dict, repr=False)
 
 
 ToolFunction = Callable[[str, Mapping[str, Any]], Awaitable[ToolResult | None]]

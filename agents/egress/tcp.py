@@ -57,6 +57,10 @@ class TcpBackend(httpcore.AsyncNetworkBackend):
         return TcpStream(protocol)
 
 
+class CertificateRefused(httpcore.ConnectError):
+    """The certificate of the server is not trusted, or is one for another name."""
+
+
 class TcpStream(httpcore.AsyncNetworkStream):
     """One connection. Bytes that arrived before it broke are read first."""
 
@@ -110,7 +114,7 @@ class TcpStream(httpcore.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - the signature of httpcore
     ) -> httpcore.AsyncNetworkStream:
-        """Start TLS; the certificate must match `server_hostname`."""
+        """Start TLS; raise CertificateRefused if the certificate does not match the name."""
         protocol = self._protocol
         try:
             async with asyncio.timeout(timeout):
@@ -120,6 +124,9 @@ class TcpStream(httpcore.AsyncNetworkStream):
         except TimeoutError:
             protocol.transport.abort()
             raise httpcore.ConnectTimeout from None
+        except ssl.SSLCertVerificationError:
+            protocol.transport.abort()
+            raise CertificateRefused from None
         except OSError as error:  # also ssl.SSLError
             protocol.transport.abort()
             raise httpcore.ConnectError(type(error).__name__) from None

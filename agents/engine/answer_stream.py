@@ -90,7 +90,6 @@ class _Answer:
         self._limits = limits
         self._acting = acting
         self._texts: list[str] = []
-        self._may_call = True
         self._first = 0  # where the texts of the current request begin
         self._separator = ""  # goes before the next text
         self._length = 0
@@ -127,15 +126,11 @@ class _Answer:
         log.info("answer.failed", code=failure.code, shown=bool(self._texts))
         raise failure
 
-    async def request(
-        self, messages: list[Message], tools: list[dict[str, Any]], *, may_call: bool = True
-    ) -> Reply:
+    async def request(self, messages: list[Message], tools: list[dict[str, Any]]) -> Reply:
         """Send one request, and show its text while it arrives; raise its last failure.
 
-        The text of a request after the first begins a paragraph of its own. Without `may_call`,
-        the tools are only described to the model.
+        The text of a request after the first begins a paragraph of its own.
         """
-        self._may_call = may_call
         self._first = len(self._texts)
         self._request_usage = None
         separator = self._separator = self._end_of_paragraph()
@@ -203,7 +198,7 @@ class _Answer:
         self, messages: list[Message], tools: list[dict[str, Any]], attempt: int
     ) -> tuple[list[dict[str, Any]], str]:
         self._call_ended = None
-        llm = crewai_adapter.build_llm(self._spec, attempt, may_call=self._may_call)
+        llm = crewai_adapter.build_llm(self._spec, attempt)
         with crewai_adapter.stream_sink(self._on_event):
             try:
                 result = await crewai_adapter.call_model(llm, self._spec, messages, tools)

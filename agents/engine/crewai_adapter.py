@@ -91,14 +91,11 @@ def reasoning(llm: BaseLLM) -> str:
     return llm.reasoning if isinstance(llm, ProviderLLM) else ""
 
 
-def build_llm(spec: PersonaSpec, attempt: int = 0, *, may_call: bool = True) -> BaseLLM:
-    """Return the LLM for one attempt (counted from 0) of a request of this persona.
-
-    Without `may_call`, the model must not call the tools of the request.
-    """
+def build_llm(spec: PersonaSpec, attempt: int = 0) -> BaseLLM:
+    """Return the LLM for one attempt (counted from 0) of a request of this persona."""
     if spec.kind == "demo":
         return DemoLLM(model="demo", connect_url=spec.connect_url)
-    return ProviderLLM(spec, attempt, may_call=may_call)
+    return ProviderLLM(spec, attempt)
 
 
 def build_agent(spec: PersonaSpec, llm: BaseLLM) -> Agent:

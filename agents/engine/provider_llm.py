@@ -32,16 +32,14 @@ class ProviderLLM(BaseLLM):
     stream: bool | None = True
     _spec: PersonaSpec = PrivateAttr()
     _attempt: int = PrivateAttr()
-    _may_call: bool = PrivateAttr()
     _body: AnswerBody | None = PrivateAttr(default=None)
 
-    def __init__(self, spec: PersonaSpec, attempt: int = 0, *, may_call: bool = True) -> None:
+    def __init__(self, spec: PersonaSpec, attempt: int = 0) -> None:
         super().__init__(
             model=spec.model, temperature=spec.temperature, max_tokens=spec.max_output_tokens
         )
         self._spec = spec
         self._attempt = attempt
-        self._may_call = may_call
 
     @property
     def received(self) -> int:
@@ -102,8 +100,6 @@ class ProviderLLM(BaseLLM):
             fields["max_tokens"] = self.max_tokens
         if tools:
             fields["tools"] = self._convert_tools_for_interference(tools)
-            if not self._may_call:
-                fields["tool_choice"] = "none"
         return fields
 
     def _convert_tools_for_interference(self, tools: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -56,9 +56,7 @@ class Reply:
 class Stream(Protocol):
     """The answer as its reader sees it."""
 
-    async def request(
-        self, messages: list[Message], tools: list[dict[str, Any]], *, may_call: bool = True
-    ) -> Reply:
+    async def request(self, messages: list[Message], tools: list[dict[str, Any]]) -> Reply:
         """Send one request, show its text while it arrives, and return the whole reply."""
         ...
 
@@ -94,27 +92,25 @@ class ToolLoop:
                 return False
             number = self._past[-1].number + 1 if self._past else 0
             while number < self._limits.tool_requests:
-                reply = await self._stream.request(messages, tools)
+                reply = await self._request(messages, tools)
                 if tools and reply.calls:
                     if not await self._act(messages, number, reply):
                         return False
                 elif not await self._steer(messages, number, reply, final=True):
                     return True
                 number += 1
-            reply = await self._request_text(messages, tools)
+            reply = await self._request(messages, [])
         if tools and reply.calls and not reply.text.strip():
             raise AnswerFailed("tool_limit")
         return True
 
-    async def _request_text(self, messages: list[Message], tools: list[dict[str, Any]]) -> Reply:
-        """Send the last request, which must be answered with text."""
-        try:
-            return await self._stream.request(messages, [])
-        except AnswerFailed as failure:
-            if failure.code != "provider_refused" or failure.reason or not (tools and self._calls):
-                raise
-        # Anthropic refuses messages with calls if the request offers no tools.
-        return await self._stream.request(messages, tools, may_call=False)
+    async def _request(self, messages: list[Message], tools: list[dict[str, Any]]) -> Reply:
+        """Send a request; one without tools has the calls so far as text.
+
+        It is the last one of the loop, or the persona has lost its tools while the answer waited.
+        """
+        sent = messages if tools else prompt.without_calls(messages)
+        return await self._stream.request(sent, tools)
 
     async def _resume(self, messages: list[Message]) -> bool:
         """Show and add what former attempts have stored; execute calls that have not begun."""

@@ -40,7 +40,7 @@ def clean(result: ToolResult) -> ToolResult:
     if len(text) > MAX_STORED_RESULT:
         text = text[: MAX_STORED_RESULT - 1] + "…"
     short = " ".join(_plain(result.short[: 4 * MAX_SHORT]).split())[:MAX_SHORT]
-    return ToolResult(text, short, result.failed)
+    return ToolResult(text, short, result.failed, result.read)
 
 
 def _plain(text: str) -> str:

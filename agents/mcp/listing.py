@@ -1,6 +1,6 @@
 """Stores the tools that a server lists, as rows that an admin approves."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 from uuid import UUID
 
@@ -11,7 +11,8 @@ from agents.mcp.definitions import Definition, model_name
 from agents.models import McpServer, PersonaTool, Tool, ToolPolicy
 
 MAX_ROWS: Final = 300
-"""The rows of a server, those of tools that it lists no longer included."""
+"""The rows of a server, those of tools that it lists no longer included. These give way to new
+tools if no persona has them."""
 
 
 @transaction.atomic
@@ -24,8 +25,9 @@ def store_listing(
     taken to change something until an admin says otherwise, and personas that used it without
     asking ask from then on. With `approve_first`, the tools of a server that had none are approved:
     the admin who adds a server has seen them. A tool that is listed no longer keeps its row if it
-    was approved, or if a persona has it, because the server may list it again. New tools beyond
-    MAX_ROWS are not stored.
+    was approved, or if a persona has it, because the server may list it again. If a new tool would
+    exceed MAX_ROWS, the oldest row of a tool that is neither listed nor in a persona is deleted for
+    it; without such a row, the tool is not stored.
     """
     server = McpServer.objects.select_for_update(no_key=True).filter(pk=server_id).first()
     if server is None:
@@ -36,9 +38,14 @@ def store_listing(
     listed = {definition.name: definition for definition in definitions}
     changed = _retire(rows, listed)
     names = {row.name for row in rows.values()}
+    spare = _spare(rows, listed) if len(rows.keys() | listed) > MAX_ROWS else []
     for definition in listed.values():
         row = rows.get(definition.name)
         if row is None:
+            if len(names) >= MAX_ROWS and spare:
+                oldest = spare.pop(0)
+                names.remove(oldest.name)
+                oldest.delete()
             if len(names) >= MAX_ROWS:
                 continue
             name = model_name(server.prefix, definition.name, names)
@@ -69,13 +76,24 @@ def _retire(rows: dict[str, Tool], listed: Collection[str]) -> list[Tool]:
         row.save(update_fields=["listed"])
     if not listed:
         return retired  # without rows, the next list would be the first, and be approved
-    unused = {row.pk for row in gone if not row.approved_sha256}
-    unused -= set(PersonaTool.objects.filter(tool__in=unused).values_list("tool", flat=True))
-    Tool.objects.filter(pk__in=unused).delete()
-    for row in gone:
-        if row.pk in unused:
-            del rows[row.key]
+    unused = _in_no_persona(row for row in gone if not row.approved_sha256)
+    Tool.objects.filter(pk__in=[row.pk for row in unused]).delete()
+    for row in unused:
+        del rows[row.key]
     return retired
+
+
+def _spare(rows: Mapping[str, Tool], listed: Collection[str]) -> list[Tool]:
+    """Return the rows of tools that are neither listed nor in a persona, oldest first."""
+    gone = _in_no_persona(row for row in rows.values() if row.key not in listed)
+    return sorted(gone, key=lambda row: row.pk)
+
+
+def _in_no_persona(rows: Iterable[Tool]) -> list[Tool]:
+    found = list(rows)
+    used = PersonaTool.objects.filter(tool__in=[row.pk for row in found])
+    ids = set(used.values_list("tool", flat=True))
+    return [row for row in found if row.pk not in ids]
 
 
 def _copy(definition: Definition, row: Tool) -> None:

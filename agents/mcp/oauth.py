@@ -31,10 +31,16 @@ MAX_BYTES: Final = 256 * 1024
 MAX_LENGTH: Final = 4_000
 """The longest token, client id or address that is accepted."""
 PROTOCOL: Final = "2025-06-18"
+_LATER: Final = frozenset({408, 425, 429})
+"""The statuses below 500 of a request that may succeed later."""
 
 
 class OAuthFailed(Exception):
-    """A step of a sign-in failed. `code` is an error of RFC 6749 §5.2, or one of ours."""
+    """A step of a sign-in failed. `code` is an error of RFC 6749 §5.2, or one of ours.
+
+    `unreachable` says that a later attempt may succeed, `refused` that the server has named another
+    error than those that have a code of their own.
+    """
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -109,7 +115,9 @@ async def discover(url: str, challenge: str, team: UUID) -> Metadata:
 
 async def read_challenge(url: str, team: UUID) -> str:
     """Return the WWW-Authenticate header of an MCP server that asks for a sign-in, or empty."""
-    response = await _send("GET", url, team, headers={"Accept": "text/event-stream"})
+    response = await _send(
+        "GET", url, team, headers={"Accept": "text/event-stream"}, reads_body=False
+    )
     return response.headers.get("www-authenticate", "") if response.status_code == 401 else ""
 
 
@@ -221,10 +229,12 @@ async def _ask_for_tokens(client: Client, form: dict[str, str], team: UUID) -> T
         if client.secret:
             form["client_secret"] = client.secret
     status, body = await _request("POST", client.token_endpoint, team, form=form, headers=headers)
+    if status >= 500 or status in _LATER:
+        raise OAuthFailed("unreachable")
     if body is None:
         raise OAuthFailed("unreadable")
-    if status != 200:
-        error = _text(body, "error")
+    error = _text(body, "error")
+    if status != 200 or error:  # some servers answer an error with the status 200
         raise OAuthFailed(error if error in {"invalid_grant", "invalid_client"} else "refused")
     access = _text(body, "access_token")
     if not access or not _is_header_value(access):
@@ -265,7 +275,13 @@ async def _request(
 
 
 async def _send(
-    method: str, url: str, team: UUID, *, headers: Mapping[str, str], **content: Any
+    method: str,
+    url: str,
+    team: UUID,
+    *,
+    headers: Mapping[str, str],
+    reads_body: bool = True,
+    **content: Any,
 ) -> httpx.Response:
     """Send one request, on a connection of its own; return the start of its response.
 
@@ -280,7 +296,7 @@ async def _send(
             pinned = await guard.apin_request(request, team)
             with open_transport() as transport:
                 response = await transport.handle_async_request(pinned)
-                body = b"" if response.status_code == 401 else await _read(response)
+                body = await _read(response) if reads_body else b""
                 return httpx.Response(
                     response.status_code, headers=_plain(response.headers), content=body
                 )

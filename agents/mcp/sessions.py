@@ -37,7 +37,8 @@ FAILURES: Final[Mapping[FailureCode, str]] = {
     "too_large": "The answer of the tool was too large. Ask for less.",
     "not_mcp": "The tool's server sent an answer that cannot be read.",
     "timeout": "The tool took too long. The call may have been carried out.",
-    "sign_in": "The person who asked has not signed in to the tool's server.",
+    "sign_in": "The tool's server needs a sign-in. There is none, or it has ended.",
+    "guest": "The person who asked is a guest of the team, and guests cannot use this tool.",
 }
 CHANGED: Final = (
     "The server has changed this tool. A team admin must approve it before it can be used again."
@@ -76,9 +77,7 @@ class Sessions:
             return await server.call(spec, arguments)
         except McpFailed as failure:
             log.info("mcp.call_failed", server=str(spec.server.id), code=failure.code)
-            text = FAILURES[failure.code]
-            if failure.code == "sign_in":
-                text += f" They can sign in at {tokens.sign_in_url(spec.server.id)} and ask again."
+            text = FAILURES[failure.code] + _way_out(failure, spec.server)
             if failure.detail:
                 text += f" It said: {failure.detail}"
             return ToolResult(text, failure.code, failed=True)
@@ -97,6 +96,8 @@ class _Server:
 
     async def call(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> ToolResult:
         """Call a tool; once more if the server has not carried it out for want of a session."""
+        if self._session is not None:  # the role of the asker may have changed since it was opened
+            await in_thread(tokens.check_asker, self._spec)
         for is_last in (False, True):
             session = await self._ready()
             if spec.id not in self._usable:
@@ -168,6 +169,14 @@ class _Server:
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         return headers
+
+
+def _way_out(failure: McpFailed, server: McpSpec) -> str:
+    """Return the sentence that says who can sign in, and where; empty if that would not help."""
+    if failure.code not in ("sign_in", "unauthorized") or server.auth != "oauth":
+        return ""
+    who = "A team admin" if server.user is None else "The person who asked"
+    return f" {who} can sign in again at {tokens.sign_in_url(server.id)} and then ask again."
 
 
 def _is_current(spec: McpSpec) -> bool:

@@ -44,6 +44,7 @@ FailureCode = Literal[
     "not_mcp",
     "timeout",
     "sign_in",  # no person has signed in, or the sign-in has ended
+    "guest",  # the asker may not use the own account
 ]
 
 STATUS_CODES: Final[dict[int, FailureCode]] = {

@@ -61,7 +61,10 @@ class McpServer(models.Model):
 class McpSignIn(models.Model):
     """The tokens of one person at a server; without `user`, those that serve the whole team.
 
-    A process that refreshes the tokens holds the lease until `refreshing_until`.
+    A process that refreshes the tokens holds the lease until `refreshing_until`. A lease that has
+    expired says that the outcome of a refresh is unknown: the refresh token may be used up. With
+    `has_ended`, the authorization server accepts the tokens no longer: a person has to sign in
+    again.
     """
 
     server = models.ForeignKey(McpServer, on_delete=models.CASCADE, related_name="sign_ins")
@@ -69,6 +72,7 @@ class McpSignIn(models.Model):
     tokens_encrypted = models.TextField(editable=False)
     expires_at = models.DateTimeField(null=True)
     refreshing_until = models.DateTimeField(null=True)
+    has_ended = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

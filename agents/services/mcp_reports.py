@@ -28,6 +28,7 @@ SENTENCES: Final[Mapping[str, str | Promise]] = {
     "not_mcp": _("The server at this address does not speak MCP over HTTP. Check the address."),
     "timeout": _("The server did not answer in time. Check the address, or try again later."),
     "sign_in": _("Sign in to the server first."),
+    "guest": _("Guests of the team cannot use this server."),
 }
 
 

@@ -6,9 +6,9 @@ that another person has got is of no use in it.
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -23,7 +23,7 @@ from accounts.audit.log import audit
 from accounts.database import release_connection
 from accounts.errors import Invalid
 from accounts.models import User
-from accounts.permissions import CREATE_ROOM, VIEW, lock_team
+from accounts.permissions import CREATE_ROOM, VIEW, lock_team, team_permissions
 from agents.mcp import oauth, tokens
 from agents.mcp.oauth import Client, Metadata, OAuthFailed
 from agents.models import McpAuth, McpServer, McpSignIn
@@ -31,6 +31,8 @@ from agents.permissions import MANAGE, access_mcp_server
 from agents.provider_keys import KeyUnreadable
 
 R = TypeVar("R")
+SignInState = Literal["none", "signed_in", "ended"]
+"""`ended` if the server accepts the tokens no longer, so that a person has to sign in again."""
 
 SENTENCES: Final[Mapping[str, str | Promise]] = {
     "not_allowed": _("The sign-in of this server uses an address that is not allowed."),
@@ -64,6 +66,23 @@ def access_sign_in(user: User, server_id: UUID) -> McpServer:
     """
     server = access_mcp_server(user, server_id, CREATE_ROOM)
     return server if server.personal else access_mcp_server(user, server_id, MANAGE)
+
+
+def may_sign_in(user: User, server: McpServer) -> bool:
+    """Return True if `access_sign_in` returns the server to this user."""
+    needed = CREATE_ROOM if server.personal else MANAGE
+    return needed in team_permissions(user, server.team)
+
+
+def access_sign_out(user: User, server_id: UUID) -> McpServer:
+    """Return a server like `access_sign_in`, or one at which the user has a sign-in of their own.
+
+    A member who has become a guest can remove it, and do nothing else with it.
+    """
+    server = access_mcp_server(user, server_id, VIEW)
+    if server.personal and server.sign_ins.filter(user=user).exists():
+        return server
+    return access_sign_in(user, server_id)
 
 
 def redirect_uri() -> str:
@@ -136,14 +155,22 @@ def finish_sign_in(
 @transaction.atomic
 def sign_out(*, user: User, server_id: UUID) -> None:
     """Delete the tokens of the user, or those of the team, at a server."""
-    server = _lock(user, access_sign_in(user, server_id))
+    server = _lock(user, access_sign_out(user, server_id), access_sign_out)
     McpSignIn.objects.filter(server=server, user=user if server.personal else None).delete()
     audit(user, "mcp.signed_out", server.pk, team_id=server.team_id)
 
 
-def is_signed_in(user: User, server: McpServer) -> bool:
-    """Return True if there are tokens that a run of `user` would use."""
-    return server.sign_ins.filter(user=user if server.personal else None).exists()
+def sign_in_state(user: User, server: McpServer) -> SignInState:
+    """Return the state of the tokens that a run of `user` would use."""
+    rows = server.sign_ins.filter(user=user if server.personal else None)
+    return state_of(rows.values_list("has_ended", flat=True).first())
+
+
+def state_of(has_ended: bool | None) -> SignInState:  # noqa: FBT001 - the value of a column
+    """Return the state of a sign-in from its column, or from None if there is none."""
+    if has_ended is None:
+        return "none"
+    return "ended" if has_ended else "signed_in"
 
 
 async def _prepare(server: McpServer) -> tuple[Metadata, Client]:
@@ -164,11 +191,15 @@ async def _prepare(server: McpServer) -> tuple[Metadata, Client]:
     return metadata, await oauth.register(metadata, redirect_uri(), team)
 
 
-def _lock(user: User, server: McpServer) -> McpServer:
+def _lock(
+    user: User,
+    server: McpServer,
+    access: Callable[[User, UUID], McpServer] = access_sign_in,
+) -> McpServer:
     """Lock the team and the server, and ask for the access again."""
     lock_team(user, server.team_id, VIEW)
     list(McpServer.objects.select_for_update(no_key=True).filter(pk=server.pk).values_list("pk"))
-    return access_sign_in(user, server.pk)
+    return access(user, server.pk)
 
 
 def _run(steps: Coroutine[Any, Any, R]) -> R:

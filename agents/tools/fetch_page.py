@@ -24,6 +24,7 @@ from agents.egress import guard
 from agents.egress.dns import HostUnknown
 from agents.egress.guard import EgressRefused
 from agents.egress.proxy import open_transport
+from agents.egress.tcp import CertificateRefused
 from agents.tool_types import ToolResult
 
 SECONDS: Final = 15.0
@@ -47,6 +48,10 @@ HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
 TEXT: Final = frozenset({"text/plain", "text/json", "text/xml", "application/json"}) | {
     *("application/xml", "application/rss+xml", "application/atom+xml", "application/ld+json")
 }
+UNTRUSTED: Final = (
+    "The server could not prove that it is the one of this address: its certificate is not trusted,"
+    " or is for another name. Nothing was read."
+)
 PROGRAM: Final = Path(__file__).with_name("page_text.py")
 
 _processes = asyncio.Semaphore(MAX_PROCESSES)
@@ -82,6 +87,8 @@ async def run(arguments: Mapping[str, Any], team: UUID) -> ToolResult:
         return ToolResult("This is not the address of a public page.", "refused", failed=True)
     except (HostUnknown, httpx.TransportError, OSError) as error:
         log.info("page.unreachable", error=type(error).__name__)
+        if isinstance(error.__cause__, CertificateRefused):
+            return ToolResult(UNTRUSTED, "refused", failed=True)
         return ToolResult("The server of the page cannot be reached.", "unreachable", failed=True)
     except PageFailed as problem:
         return ToolResult(str(problem), failed=True)

@@ -18,7 +18,7 @@ from agents.models import McpAuth, McpServer
 from agents.permissions import MANAGE, access_mcp_server
 from agents.services.connection_check import CheckResult
 from agents.services.mcp_reports import problem_sentence
-from agents.services.mcp_sign_in import is_signed_in
+from agents.services.mcp_sign_in import sign_in_state
 from agents.services.mcp_tools import access_tool
 from agents.views.mcp_forms import McpServerForm
 from agents.views.settings_page import check_team, render_settings_page
@@ -186,7 +186,7 @@ def _form_page(
         result=result,
         tools=server.tools.order_by("-listed", "title", "pk"),
         problem=problem_sentence(server.problem),
-        signed_in=is_signed_in(require_user(request), server),
+        signed_in=sign_in_state(require_user(request), server) == "signed_in",
     )
 
 

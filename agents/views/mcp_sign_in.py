@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from django.contrib import messages
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -14,7 +15,7 @@ from accounts.permissions import CREATE_ROOM, require_user, team_permissions
 from agents import services
 from agents.models import McpAuth, McpServer, McpSignIn
 from agents.permissions import MANAGE
-from agents.services.mcp_sign_in import access_sign_in, is_signed_in
+from agents.services.mcp_sign_in import access_sign_out, may_sign_in, sign_in_state, state_of
 
 KEPT = "mcp_sign_ins"
 """The key of the session: what it keeps of each sign-in that has been started, by its state."""
@@ -23,16 +24,20 @@ MAX_KEPT = 5
 
 @require_GET
 def own(request: HttpRequest) -> HttpResponse:
-    """List the servers at which each person signs in, of the teams in which the user may."""
+    """List the servers at which each person signs in, of the teams in which the user may.
+
+    Those at which the user has signed in are listed always: to remove the sign-in.
+    """
     user = require_user(request)
-    teams = Team.objects.visible_to(user).filter(
+    teams = Team.objects.visible_to(user)
+    offered = teams.filter(
         teampermission__user=user, teampermission__permission__codename=CREATE_ROOM
     )
-    servers = McpServer.objects.filter(
-        team__in=teams, personal=True, enabled=True, auth=McpAuth.OAUTH
-    ).select_related("team")
-    held = set(McpSignIn.objects.filter(user=user).values_list("server", flat=True))
-    rows = [(server, server.pk in held) for server in servers]
+    usable = Q(team__in=offered, enabled=True, auth=McpAuth.OAUTH)
+    own = Q(team__in=teams, pk__in=McpSignIn.objects.filter(user=user).values("server"))
+    servers = McpServer.objects.filter(usable | own, personal=True).select_related("team")
+    held = dict(McpSignIn.objects.filter(user=user).values_list("server", "has_ended"))
+    rows = [(server, state_of(held.get(server.pk))) for server in servers]
     return render(request, "agents/mcp_sign_ins.html", {"rows": rows, "section": "mcp_sign_ins"})
 
 
@@ -44,7 +49,7 @@ def sign_in(request: HttpRequest, server_id: UUID) -> HttpResponse:
     the user sees the host first.
     """
     user = require_user(request)
-    server = access_sign_in(user, server_id)
+    server = access_sign_out(user, server_id)
     start = None
     if request.method == "POST":
         try:
@@ -58,7 +63,8 @@ def sign_in(request: HttpRequest, server_id: UUID) -> HttpResponse:
     context = {
         "server": server,
         "start": start,
-        "signed_in": is_signed_in(user, server),
+        "state": sign_in_state(user, server),
+        "may_sign_in": may_sign_in(user, server),
         "section": "mcp_sign_ins",
     }
     return render(request, "agents/mcp_sign_in.html", context)
@@ -92,7 +98,7 @@ def callback(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def sign_out(request: HttpRequest, server_id: UUID) -> HttpResponse:
-    server = access_sign_in(require_user(request), server_id)
+    server = access_sign_out(require_user(request), server_id)
     services.sign_out(user=require_user(request), server_id=server_id)
     messages.success(request, _("The sign-in is removed."))
     if server.personal:

@@ -82,6 +82,8 @@ class RoomSummaryQuerySet(models.QuerySet["RoomSummary"]):
 class RoomSummary(models.Model):
     """A version of the summary of a room: its messages up to `up_to_seq`, without threads.
 
+    `passed_over` has the ids of the answers in this range that had not ended, because they wait for
+    people, for example. The next version has those that have ended since.
     The table is also the queue: a room has at most one queued summary. A worker (`lease_owner`)
     writes it until `lease_until`; `attempt` is the fencing token. If a message that it covers is
     deleted or edited, its text is removed in the same transaction, and the version before it that
@@ -93,6 +95,7 @@ class RoomSummary(models.Model):
         Room, on_delete=models.CASCADE, db_index=False, related_name="summaries"
     )
     up_to_seq = models.PositiveBigIntegerField()
+    passed_over = models.JSONField(default=list, db_default=[])
     text = models.TextField(blank=True)
     state = models.CharField(max_length=7, choices=SummaryState, default=SummaryState.QUEUED)
     # The persona whose connection and model write it. No constraint: the usage is kept.

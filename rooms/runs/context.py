@@ -16,7 +16,16 @@ from accounts.database.prepared_queries import Parameter, PreparedQuery
 from accounts.names import tell_apart
 from agents.engine_types import Present, Summary, Surroundings, Turn
 from agents.models import Persona
-from rooms.models import AuthorKind, Message, MessageStatus, Room, RoomMember, RoomSummary, Run
+from rooms.models import (
+    AuthorKind,
+    Message,
+    MessageStatus,
+    Room,
+    RoomMember,
+    RoomSummary,
+    Run,
+    SummaryState,
+)
 from rooms.runs.crews import round_steps, trees
 from rooms.runs.crews.rights import BoundPersona
 from rooms.runs.prompts.budget import MAX_TURNS, Budget, first_words
@@ -27,7 +36,7 @@ COMPARED_PEOPLE: Final = 500
 """The members whose read positions are compared, so that a large room costs no more."""
 MAX_PINS: Final = 10
 SUMMARIES: Final = 3
-"""The versions of the summary that are read: a retry of an old message needs an earlier one."""
+"""The versions of the summary that are read for all runs: a later message may have the newest."""
 
 Speaker = tuple[str, UUID | str]
 """The kind of an author, and its id; the handle for the author of a deleted account."""
@@ -100,6 +109,7 @@ def read_room(room: Room, personas: Iterable[BoundPersona]) -> RoomReading:
 def conversation(run: Run, reading: RoomReading) -> Conversation:
     """Return what the model of a run gets; one query, three in a thread.
 
+    One more finds the summary for an old message: a retry, or an answer that has waited for hours.
     The turns end with the message that the run answers, in a round with the answer before, or with
     the question of the run that has asked for this one; these take one or two queries more.
     Unfinished answers and empty messages are left out. Two speakers with names that can be confused
@@ -120,7 +130,7 @@ def conversation(run: Run, reading: RoomReading) -> Conversation:
     asker = _asker(run, reading.people)
     own = (AuthorKind.PERSONA.value, run.persona_id)
     labels = _labels(run.persona, asker, reading, [*said, *around, *reading.pins])
-    summary = next((each for each in reading.summaries if each.up_to_seq < place), None)
+    summary = _summary(reading, place)
 
     def turn(row: Row) -> Turn:
         return Turn(
@@ -151,6 +161,16 @@ def conversation(run: Run, reading: RoomReading) -> Conversation:
         room=surroundings,
         from_seq=from_seq,
     )
+
+
+def _summary(reading: RoomReading, place: int) -> Summary | None:
+    """Return the newest summary of what was said before a message."""
+    for summary in reading.summaries:
+        if summary.up_to_seq < place:
+            return summary
+    if len(reading.summaries) < SUMMARIES:
+        return None
+    return next((Summary(*row) for row in _SUMMARY_BEFORE(room=reading.room.pk, seq=place)), None)
 
 
 def _said(message: Message, place: int) -> tuple[list[Row], list[Row], bool]:
@@ -261,6 +281,13 @@ def _newest(messages: QuerySet[Message]) -> QuerySet[Message, _Columns]:
     return _with_text(messages).order_by("-seq")[:MAX_TURNS]
 
 
+def _newest_summaries(
+    summaries: QuerySet[RoomSummary], count: int
+) -> QuerySet[RoomSummary, tuple[UUID, int, str]]:
+    written = summaries.filter(state=SummaryState.WRITTEN).order_by("-up_to_seq")
+    return written.values_list("pk", "up_to_seq", "text")[:count]
+
+
 def _people(room: Parameter) -> QuerySet[RoomMember, tuple[UUID, str, str]]:
     some = RoomMember.objects.active().filter(room=room).order_by().values("pk")[:COMPARED_PEOPLE]
     people = RoomMember.objects.filter(pk__in=some).order_by("-read_seq", "pk")
@@ -277,13 +304,14 @@ _PINS: Final = PreparedQuery(
     room=_ID,
 )
 _SUMMARIES: Final = PreparedQuery(
-    lambda room: (
-        RoomSummary.objects.written()
-        .filter(room=room)
-        .order_by("-up_to_seq")
-        .values_list("pk", "up_to_seq", "text")[:SUMMARIES]
+    lambda room: _newest_summaries(RoomSummary.objects.filter(room=room), SUMMARIES), room=_ID
+)
+_SUMMARY_BEFORE: Final = PreparedQuery(
+    lambda room, seq: _newest_summaries(
+        RoomSummary.objects.filter(room=room, up_to_seq__lt=seq), count=1
     ),
     room=_ID,
+    seq=_SEQ,
 )
 _IN_ROOM: Final = PreparedQuery(
     lambda room, seq: _newest(Message.objects.of_room().filter(room=room, seq__lt=seq)),

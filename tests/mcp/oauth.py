@@ -21,7 +21,8 @@ class Protected(Hostile):
     """The server; its metadata and its answers can be changed by a test.
 
     `codes` are the authorizations that were given, `valid` the access tokens with the account of
-    each, `refreshable` the refresh tokens, each good for one use.
+    each, `refreshable` the refresh tokens, each good for one use. `refusal` is the answer to a code
+    or a refresh token that is not good.
     """
 
     changes: dict[str, Any] = field(default_factory=dict)
@@ -32,6 +33,7 @@ class Protected(Hostile):
     registered: list[dict[str, Any]] = field(default_factory=list)
     forms: list[dict[str, str]] = field(default_factory=list)
     expires_in: int = 3_600
+    refusal: tuple[int, str] = (400, '{"error": "invalid_grant"}')
     redirect_token: str = ""
     accounts: list[str] = field(default_factory=list)
 
@@ -106,7 +108,7 @@ class Protected(Hostile):
             await exchange.respond(307, "", {"location": self.redirect_token})
         elif path == "/token":
             found = self.issue(dict(parse_qsl((await exchange.body()).decode())))
-            await _send_json(exchange, found or {"error": "invalid_grant"}, 200 if found else 400)
+            await exchange.respond(*((200, json.dumps(found)) if found else self.refusal))
         else:
             await exchange.respond(404, "")
 

@@ -48,10 +48,12 @@ def test_a_server_that_lists_other_names_each_time_does_not_fill_the_database(
 
 
 def test_a_server_has_a_limited_number_of_tools(
-    server: McpServer, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, server: McpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agents.mcp.listing.MAX_ROWS", 3)
     _list(server, tool("a"), tool("b"), approve=True)
+    for used in Tool.objects.all():
+        PersonaTool.objects.create(persona=cast.persona, tool=used.pk, policy=ToolPolicy.ASK)
 
     _list(server, tool("c"), tool("d"), tool("e"))
     assert set(Tool.objects.values_list("key", "listed")) == {
@@ -62,6 +64,26 @@ def test_a_server_has_a_limited_number_of_tools(
 
     _list(server, tool("a", description="Other."), tool("d"))
     assert set(Tool.objects.filter(listed=True).values_list("key", flat=True)) == {"a", "d"}
+
+
+def test_approved_tools_that_are_gone_give_way_to_new_ones(
+    cast: Cast, server: McpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.mcp.listing.MAX_ROWS", 3)
+    _list(server, tool("used"), tool("a"), tool("b"), approve=True)
+    used = Tool.objects.get(key="used")
+    PersonaTool.objects.create(persona=cast.persona, tool=used.pk, policy=ToolPolicy.ASK)
+
+    _list(server, tool("new"))
+    left = Tool.objects.get(key__in=("a", "b"))
+    assert set(Tool.objects.values_list("key", flat=True)) == {"used", left.key, "new"}
+
+    _list(server, tool(left.key), *(tool(f"new_{number}") for number in range(5)))
+    assert set(Tool.objects.values_list("key", "listed")) == {
+        *(("used", False), (left.key, True), ("new_0", True))
+    }
+    left.refresh_from_db()
+    assert left.approved
 
 
 def test_tools_after_an_empty_list_wait_for_approval(server: McpServer) -> None:

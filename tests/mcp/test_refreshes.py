@@ -1,12 +1,17 @@
-"""Refreshes of the tokens of MCP servers: once for all runs, and nothing is lost."""
+"""Refreshes of the tokens of MCP servers: once for all runs, and nothing is lost.
+
+What is lost all the same, with its process, ends the sign-in: a person is asked to sign in again.
+"""
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from threading import Event
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -18,6 +23,7 @@ from agents.models import McpServer, McpSignIn
 from agents.provider_keys import decrypt
 from agents.tool_types import McpSpec
 from tests.agents.cast import ALLOWED, Cast, make_cast
+from tests.deadlines import DEADLINE
 from tests.mcp.oauth import Protected
 from tests.mcp.test_sign_in import add_server, client_of, sign_in
 from tests.mcp.toolset import server_spec, tool_specs
@@ -71,41 +77,125 @@ async def test_a_rejected_token_is_refreshed_and_the_call_is_made(
     assert (within.text, at_open.text) == ("fine", "fine")
 
 
-async def test_an_ended_sign_in_is_deleted_and_asked_for(cast: Cast, protected: Protected) -> None:
-    def prepare() -> McpServer:
-        server = add_server(cast, protected)
-        sign_in(client_of(cast.admin), server, protected, "team")
-        McpSignIn.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-        return server
-
-    server = await in_thread(prepare)
-    spec = await in_thread(server_spec, server)
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        (400, '{"error": "invalid_grant"}'),
+        (200, '{"error": "bad_refresh_token"}'),
+        (401, '{"error": "expired_token"}'),
+    ],
+)
+async def test_an_ended_sign_in_is_asked_for(
+    cast: Cast, protected: Protected, refusal: tuple[int, str]
+) -> None:
+    server, spec = await in_thread(_ending, cast, protected)
     protected.refreshable.clear()
+    protected.refusal = refusal
 
     with pytest.raises(McpFailed, match="sign_in"):
         await tokens.access_token(spec)
 
-    assert not await in_thread(McpSignIn.objects.filter(server=server).exists)
+    assert (await in_thread(McpSignIn.objects.get)).has_ended
+    await in_thread(server.refresh_from_db)
+    assert server.problem == "sign_in"
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+async def test_a_server_that_is_busy_ends_no_sign_in(
+    cast: Cast, protected: Protected, status: int
+) -> None:
+    _server, spec = await in_thread(_ending, cast, protected)
+    refreshable = dict(protected.refreshable)
+    protected.refreshable.clear()
+    protected.refusal = (status, "Later.")
+
+    with pytest.raises(McpFailed, match="unreachable"):
+        await tokens.access_token(spec)
+    protected.refreshable.update(refreshable)
+
+    assert await tokens.access_token(spec) in protected.valid
+
+
+def _kill_during_refresh(protected: Protected) -> None:
+    """Leave what a process leaves that dies after the answer to its refresh."""
+    row = McpSignIn.objects.get()
+    used = json.loads(decrypt(row.tokens_encrypted))["refresh"]
+    assert protected.issue({"grant_type": "refresh_token", "refresh_token": used})
+    McpSignIn.objects.update(refreshing_until=timezone.now() - timedelta(seconds=1))
+
+
+@pytest.mark.parametrize("refusal", [(400, '{"error": "invalid_grant"}'), (401, "<p>No.</p>")])
+async def test_a_token_that_died_with_its_worker_is_asked_for(
+    cast: Cast, protected: Protected, refusal: tuple[int, str]
+) -> None:
+    def prepare() -> tuple[McpServer, dict[str, Any]]:
+        server = add_server(cast, protected, personal=True)
+        sign_in(client_of(cast.admin), server, protected, "admin")
+        sign_in(client_of(cast.member), server, protected, "member")
+        McpSignIn.objects.exclude(user=cast.member).delete()
+        McpSignIn.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+        _kill_during_refresh(protected)
+        return server, tool_specs(server, cast.member.pk)
+
+    server, specs = await in_thread(prepare)
+    protected.refusal = refusal
+
+    async with Sessions() as sessions:
+        results = [await sessions.call(specs["fine"], {}) for _ in range(2)]
+
+    assert [(result.failed, result.short) for result in results] == [(True, "sign_in")] * 2
+    assert f"/mcp/{server.pk}/sign-in/" in results[0].text
+
+    def look() -> list[str]:
+        client = client_of(cast.member)
+        paths = ("/mcp/", f"/mcp/{server.pk}/sign-in/")
+        return [client.get(path).content.decode() for path in paths]
+
+    listed, page = await in_thread(look)
+    assert "Sign-in ended" in listed
+    assert "The server has ended this sign-in. Sign in again." in page
+
+    await in_thread(lambda: sign_in(client_of(cast.member), server, protected, "member"))
+    async with Sessions() as sessions:
+        assert (await sessions.call(specs["fine"], {})).text == "fine"
+
+
+async def test_an_unreadable_refusal_is_no_endless_error(cast: Cast, protected: Protected) -> None:
+    _server, spec = await in_thread(_ending, cast, protected)
+    protected.refreshable.clear()
+    protected.refusal = (401, "<p>No.</p>")
+
+    codes = []
+    for _ in range(2):
+        with pytest.raises(McpFailed) as failed:
+            await tokens.access_token(spec)
+        codes.append(failed.value.code)
+
+    assert codes == ["unauthorized", "sign_in"]
 
 
 @dataclass
 class Slow:
-    """A refresh that the authorization server has done, and whose answer is on its way."""
+    """The first refresh: the authorization server has done it, and its answer is on its way."""
 
-    asked: asyncio.Event
-    arrive: asyncio.Event
+    asked: Event = field(default_factory=Event)
+    arrive: Event = field(default_factory=Event)
+
+    async def wait(self) -> None:
+        assert await asyncio.to_thread(self.asked.wait, DEADLINE)
 
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
-    slow, refresh = Slow(asyncio.Event(), asyncio.Event()), oauth.refresh
+    slow, refresh = Slow(), oauth.refresh
 
     async def delayed(*args: Any) -> oauth.Tokens:
         try:
             return await refresh(*args)
         finally:
-            slow.asked.set()
-            await slow.arrive.wait()
+            if not slow.asked.is_set():
+                slow.asked.set()
+                assert slow.arrive.wait(DEADLINE)  # the loop of this thread has nothing else to do
 
     monkeypatch.setattr(oauth, "refresh", delayed)
     return slow
@@ -124,7 +214,7 @@ async def test_a_stop_during_a_refresh_loses_no_token(
     _server, spec = await in_thread(_ending, cast, protected)
     protected.forms.clear()
     stopped = asyncio.create_task(tokens.access_token(spec))
-    await slow.asked.wait()
+    await slow.wait()
 
     stopped.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -135,6 +225,58 @@ async def test_a_stop_during_a_refresh_loses_no_token(
     assert [form["grant_type"] for form in protected.forms] == ["refresh_token"]
 
 
+def test_a_worker_that_ends_during_a_refresh_loses_no_token(
+    cast: Cast, protected: Protected, slow: Slow
+) -> None:
+    _server, spec = _ending(cast, protected)
+    protected.forms.clear()
+
+    async def work() -> None:
+        asyncio.create_task(tokens.access_token(spec))  # noqa: RUF006 - the end of the loop ends it
+        await slow.wait()
+
+    asyncio.run(work())
+    slow.arrive.set()
+
+    assert tokens.access_token_sync(spec) in protected.valid
+    assert [form["grant_type"] for form in protected.forms] == ["refresh_token"]
+
+
+async def test_tokens_are_stored_when_the_database_is_back(
+    cast: Cast, protected: Protected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _server, spec = await in_thread(_ending, cast, protected)
+    replace, failures = tokens._replace, 2
+
+    def unavailable(*args: Any) -> bool:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise OperationalError
+        return replace(*args)
+
+    monkeypatch.setattr(tokens, "_replace", unavailable)
+    monkeypatch.setattr(tokens, "RETRY_SECONDS", 0.01)
+
+    assert await tokens.access_token(spec) in protected.valid
+
+
+async def test_the_holder_of_an_expired_lease_stores_its_tokens(
+    cast: Cast, protected: Protected, slow: Slow
+) -> None:
+    _server, spec = await in_thread(_ending, cast, protected)
+    holder = asyncio.create_task(tokens.access_token(spec))
+    await slow.wait()
+    expired = timezone.now() - timedelta(seconds=1)
+    await in_thread(lambda: McpSignIn.objects.update(refreshing_until=expired))
+    with pytest.raises(McpFailed, match="sign_in"):
+        await tokens.access_token(spec)
+    slow.arrive.set()
+
+    assert await holder in protected.valid
+    assert await tokens.access_token(spec) == await holder
+
+
 @pytest.mark.parametrize("ended", [False, True])
 async def test_a_refresh_leaves_a_newer_sign_in_alone(
     cast: Cast, protected: Protected, slow: Slow, *, ended: bool
@@ -143,7 +285,7 @@ async def test_a_refresh_leaves_a_newer_sign_in_alone(
     if ended:
         protected.refreshable.clear()
     refreshing = asyncio.create_task(tokens.access_token(spec))
-    await slow.asked.wait()
+    await slow.wait()
 
     await in_thread(lambda: sign_in(client_of(cast.admin), server, protected, "newer"))
     stored = (await in_thread(McpSignIn.objects.get)).tokens_encrypted

@@ -9,8 +9,8 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from accounts.models import AuditEntry
-from accounts.services import remove_team_member
+from accounts.models import AuditEntry, TeamRole
+from accounts.services import remove_team_member, set_team_role
 from agents.mcp.sessions import Sessions
 from agents.mcp.threads import in_thread
 from agents.models import McpServer, McpSignIn, Tool
@@ -90,14 +90,14 @@ async def test_each_person_uses_the_own_account_of_a_personal_server(
         server = add_server(cast, protected, personal=True)
         sign_in(client_of(cast.admin), server, protected, "admin@example.com")
         sign_in(client_of(cast.member), server, protected, "member@example.com")
-        return server, tool_specs(server, cast.member.pk), tool_specs(server, cast.guest.pk)
+        return server, tool_specs(server, cast.member.pk), tool_specs(server, cast.owner.pk)
 
-    server, of_member, of_guest = await in_thread(prepare)
+    server, of_member, of_owner = await in_thread(prepare)
     protected.accounts.clear()
 
     async with Sessions() as sessions:
         works = await sessions.call(of_member["fine"], {})
-        refused = await sessions.call(of_guest["fine"], {})
+        refused = await sessions.call(of_owner["fine"], {})
 
     assert works.text == "fine"
     assert set(protected.accounts) == {"member@example.com"}
@@ -287,6 +287,64 @@ def test_signing_out_deletes_the_own_tokens_only(cast: Cast, protected: Protecte
     member.post(f"/mcp/{server.pk}/sign-out/")
 
     assert McpSignIn.objects.get().user == cast.admin
+
+
+def _demote(cast: Cast) -> None:
+    set_team_role(
+        user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk, role=TeamRole.GUEST
+    )
+
+
+def test_a_member_who_has_become_a_guest_can_only_remove_the_sign_in(
+    cast: Cast, protected: Protected
+) -> None:
+    server = add_server(cast, protected, personal=True)
+    client = client_of(cast.member)
+    sign_in(client, server, protected, "member")
+    _demote(cast)
+    path = f"/mcp/{server.pk}/sign-in/"
+
+    listed, page = (client.get(each).content.decode() for each in ("/mcp/", path))
+    again = client.post(path)
+    removed = client.post(f"/mcp/{server.pk}/sign-out/")
+
+    assert path in listed
+    assert f"/mcp/{server.pk}/sign-out/" in page
+    assert "Sign in again" not in page
+    assert (again.status_code, removed.status_code) == (403, 302)
+    assert not McpSignIn.objects.exists()
+    assert path not in client.get("/mcp/").content.decode()
+    assert [client.get(path).status_code, client.post(path).status_code] == [403, 403]
+    assert client.post(f"/mcp/{server.pk}/sign-out/").status_code == 403
+
+
+def test_a_sign_in_at_a_disabled_server_can_be_removed(cast: Cast, protected: Protected) -> None:
+    server = add_server(cast, protected, personal=True)
+    client = client_of(cast.member)
+    sign_in(client, server, protected, "member")
+    update_mcp_server(user=cast.admin, server_id=server.pk, enabled=False)
+
+    assert f"/mcp/{server.pk}/sign-in/" in client.get("/mcp/").content.decode()
+
+
+async def test_the_account_of_a_guest_is_not_used(cast: Cast, protected: Protected) -> None:
+    def prepare() -> dict[str, Any]:
+        server = add_server(cast, protected, personal=True)
+        sign_in(client_of(cast.admin), server, protected, "admin")
+        sign_in(client_of(cast.member), server, protected, "member")
+        return tool_specs(server, cast.member.pk)
+
+    specs = await in_thread(prepare)
+    async with Sessions() as sessions:
+        before = await sessions.call(specs["fine"], {})
+        await in_thread(_demote, cast)
+        within = await sessions.call(specs["fine"], {})
+    async with Sessions() as sessions:
+        later = await sessions.call(specs["fine"], {})
+
+    assert before.text == "fine"
+    assert [(each.failed, each.short) for each in (within, later)] == [(True, "guest")] * 2
+    assert len(protected.called) == 1
 
 
 def test_the_entered_client_is_used(cast: Cast, protected: Protected) -> None:

@@ -12,7 +12,16 @@ from tests.provider.http import ResponseWriter
 Call = tuple[str, Any]
 """The name of a tool and its arguments: a dict, or text to send as it is."""
 
+_WRITTEN = re.compile(
+    r"\[room\]\nIn step (\d+) you called ([\w-]+) with these arguments: (.*)\n.*\n([\s\S]*)"
+)
 STOP = {"index": 0, "delta": {}, "finish_reason": "stop"}
+
+
+def written_calls(messages: Iterable[dict[str, Any]]) -> list[re.Match[str]]:
+    """Return the calls that messages hold as text: step, tool, arguments and result."""
+    users = (m for m in messages if m.get("role") == "user")
+    return [found for m in users if (found := _WRITTEN.fullmatch(str(m.get("content"))))]
 
 
 def chunks(text: str, size: int = 4) -> Iterator[str]:
@@ -57,16 +66,19 @@ class Chat:
 
     @property
     def tool_results(self) -> list[str]:
-        return [str(m.get("content")) for m in self.messages if m.get("role") == "tool"]
+        results = [str(m.get("content")) for m in self.messages if m.get("role") == "tool"]
+        return results + [written[4] for written in written_calls(self.messages)]
 
     @property
     def calls(self) -> list[Call]:
-        """The tool calls that the messages hold already."""
-        return [
+        """The tool calls that the messages hold already, as calls or as text."""
+        calls = [
             (call["function"]["name"], json.loads(call["function"]["arguments"] or "{}"))
             for message in self.messages
             for call in message.get("tool_calls") or []
         ]
+        written = written_calls(self.messages)
+        return calls + [(call[2], json.loads(call[3] or "{}")) for call in written]
 
     def numbers(self, *defaults: float) -> list[float]:
         """Return the numbers in the name of the model; a default for each missing one."""

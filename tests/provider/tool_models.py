@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
-from tests.provider.chat import Call, Chat, chunks
+from tests.provider.chat import Call, Chat, chunks, written_calls
 
 MAX_CALLS: Final = 16
 _COMMAND: Final = re.compile(r"\b(CALL) +([\w-]+) +(?=\{)|\b(SAY) +([^\n\\<\"]+)")
@@ -57,7 +57,7 @@ async def tools(chat: Chat) -> None:
 
 async def tools_required(chat: Chat) -> None:
     """Like `tools`, but refuse calls in the messages of a request that offers no tools."""
-    if chat.calls and not chat.tool_names:
+    if any(m.get("tool_calls") for m in chat.messages) and not chat.tool_names:
         message = "Requests which include `tool_use` or `tool_result` blocks must define tools."
         error = {"type": "invalid_request_error", "message": message}
         await chat.response.json(400, {"error": error})
@@ -121,7 +121,8 @@ def _script(chat: Chat) -> list[tuple[str, str]] | None:
     """Return the steps of the script for this request, or None if there is no script.
 
     The steps of one request end with `USE`. The requests before this one are counted by their
-    messages with tool calls, after the message with the script.
+    messages with tool calls, after the message with the script; in a request that offers no tools,
+    by the texts of the room about them.
     """
     for position in range(len(chat.messages) - 1, -1, -1):
         message = chat.messages[position]
@@ -130,7 +131,9 @@ def _script(chat: Chat) -> list[tuple[str, str]] | None:
             break
     else:
         return None
-    number = sum(bool(later.get("tool_calls")) for later in chat.messages[position:])
+    later = chat.messages[position:]
+    number = sum(bool(message.get("tool_calls")) for message in later)
+    number = max([number, *(int(written[1]) for written in written_calls(later))])
     ends = [0, *(index + 1 for index, (kind, _) in enumerate(steps) if kind == "USE"), len(steps)]
     if number >= len(ends) - 1:
         return []

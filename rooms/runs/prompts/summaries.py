@@ -50,7 +50,8 @@ RETENTION: Final = timedelta(days=30)
 class Task:
     """A summary that a worker has claimed, with all that it is made of. No attribute is a model.
 
-    `read` has the texts of the messages by their ids, as they were when the task was made.
+    `read` has the texts of the messages by their ids, as they were when the task was made, and
+    `passed_over` the answers that had not ended then.
     """
 
     id: UUID
@@ -61,6 +62,7 @@ class Task:
     base: Summary | None
     turns: list[Turn]
     read: dict[UUID, str]
+    passed_over: Sequence[UUID]
 
 
 def request(jobs: Sequence[Job]) -> bool:
@@ -75,8 +77,11 @@ def request(jobs: Sequence[Job]) -> bool:
 def _request(job: Job) -> bool:
     summary = job.surroundings.summary
     covered = summary.up_to_seq if summary else 0
+    if job.spec.kind == "demo" or job.from_seq is None or job.from_seq - 1 <= covered:
+        return False
     # Each message has a seq of its own, so this is cheaper than to count them.
-    if job.spec.kind == "demo" or job.from_seq is None or job.from_seq - covered <= MIN_TURNS:
+    is_short = job.from_seq - covered <= MIN_TURNS
+    if is_short and not _has_late_answer(summary, job.from_seq):
         return False
     wanted = Room.objects.filter(pk=job.room, summarizes=True, archived_at=None, deleted_at=None)
     if not wanted.exists():
@@ -85,9 +90,10 @@ def _request(job: Job) -> bool:
     unended = Q(state=SummaryState.QUEUED)
     if RoomSummary.objects.filter(unended | paused, room=job.room).exists():
         return False
-    until = _last_ended(job.room, covered, job.from_seq - 1)
+    until = job.from_seq - 1
     lost = Message.objects.of_room().filter(room=job.room, seq__gt=covered, seq__lte=until)
-    if lost.exclude(text="")[:MIN_TURNS].count() < MIN_TURNS:
+    is_short = is_short or lost.exclude(text="")[:MIN_TURNS].count() < MIN_TURNS
+    if is_short and not _has_late_answer(summary, job.from_seq):
         return False
     persona = Run.objects.filter(pk=job.run).values_list("persona_id", flat=True)[0]
     row = RoomSummary(room_id=job.room, up_to_seq=until, persona_id=persona, model=job.spec.model)
@@ -96,16 +102,26 @@ def _request(job: Job) -> bool:
     return True
 
 
-def _last_ended(room: UUID, covered: int, until: int) -> int:
-    """Return the seq before the oldest unfinished answer in a range of a room; else its end.
+def _has_late_answer(summary: Summary | None, before: int) -> bool:
+    """Return True if an answer before the turns has ended that a summary has passed over."""
+    passed = RoomSummary.objects.filter(pk=summary.id) if summary else RoomSummary.objects.none()
+    ids = [UUID(each) for of in passed.values_list("passed_over", flat=True) for each in of]
+    return bool(ids) and _ended(Message.objects.filter(pk__in=ids, seq__lt=before)).exists()
 
-    A summary that passed such an answer would leave it out for good.
+
+def _unfinished(row: RoomSummary, base: RoomSummary | None) -> list[UUID]:
+    """Return the answers up to the end of a version that have not ended, and are in no version.
+
+    A version that ended before such an answer would leave out all that is said while it waits.
     """
-    unfinished = Run.objects.active().filter(
-        room=room, answer__in_room=True, answer__seq__gt=covered, answer__seq__lte=until
-    )
-    oldest = unfinished.order_by("answer__seq").values_list("answer__seq", flat=True).first()
-    return until if oldest is None else oldest - 1
+    answers = Message.objects.filter(answered_by__in=Run.objects.active(), room=row.room_id)
+    since = Q(seq__gt=base.up_to_seq if base else 0, in_room=True)
+    since |= Q(pk__in=base.passed_over if base else ())
+    return list(answers.filter(since, seq__lte=row.up_to_seq).values_list("pk", flat=True))
+
+
+def _ended(messages: QuerySet[Message]) -> QuerySet[Message]:
+    return messages.exclude(status=MessageStatus.STREAMING).exclude(text="")
 
 
 def claim(owner: str) -> Task | None:
@@ -149,6 +165,7 @@ def _task(row: RoomSummary, owner: str) -> Task | None:
         return None
     written = RoomSummary.objects.written().filter(room=room, up_to_seq__lt=row.up_to_seq)
     base = written.order_by("-up_to_seq").first()
+    passed_over = _unfinished(row, base)  # first: one that ends now is in both, and not in neither
     messages = _messages(row, base)
     return Task(
         id=row.pk,
@@ -159,16 +176,21 @@ def _task(row: RoomSummary, owner: str) -> Task | None:
         base=Summary(base.pk, base.up_to_seq, base.text) if base else None,
         turns=_turns(messages),
         read={message.pk: message.text for message in messages},
+        passed_over=passed_over,
     )
 
 
 def _messages(row: RoomSummary, base: RoomSummary | None) -> list[Message]:
-    """Return the newest messages that fit, oldest first."""
-    messages = Message.objects.of_room().filter(
-        room=row.room_id, seq__gt=base.up_to_seq if base else 0, seq__lte=row.up_to_seq
-    )
-    ended = messages.exclude(status=MessageStatus.STREAMING).exclude(text="").order_by("-seq")
-    return Budget(turns=MAX_READ).take(ended[:MAX_READ])[::-1]
+    """Return the newest messages that fit, oldest first, and answers that `base` has passed over.
+
+    No later version would have these answers, so they are taken first.
+    """
+    of_room = Message.objects.of_room().filter(room=row.room_id, seq__lte=row.up_to_seq)
+    late = _ended(of_room.filter(pk__in=base.passed_over if base else ())).order_by("-seq")
+    since = _ended(of_room.filter(seq__gt=base.up_to_seq if base else 0)).order_by("-seq")
+    budget = Budget(turns=MAX_READ)
+    newest_first = [*budget.take(late), *budget.take(since[:MAX_READ])]
+    return sorted(newest_first, key=lambda message: message.seq)
 
 
 def _turns(messages: Sequence[Message]) -> list[Turn]:
@@ -214,6 +236,7 @@ def store(task: Task, text: str, usage: Usage | None) -> bool:
         _owned(task).update(
             state=state,
             text=text[:MAX_LENGTH] if is_true else "",
+            passed_over=[str(answer) for answer in task.passed_over],
             written_at=timezone.now(),
             lease_owner="",
             lease_until=None,

@@ -4,7 +4,7 @@ The caller holds the lock of the room, and records the events.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import reduce
 from operator import or_
@@ -47,6 +47,16 @@ def forget(room: Room, messages: Sequence[Message]) -> list[DurableEvent]:
     runs = room.runs.filter(Q(ended_at__gte=posted_at) | Q(ended_at=None))
     read = reduce(or_, (Q(result__contains=str(message.pk)) for message in messages))
     return _empty(ToolCall.objects.filter(read, run__in=runs, tool__in=READS))
+
+
+def is_outdated(read: Mapping[UUID, str]) -> bool:
+    """Return True if one of these messages was deleted or edited since it was read.
+
+    `forget` has not found the result then, because it was not stored yet.
+    """
+    if not read:
+        return False
+    return dict(Message.objects.filter(pk__in=read).values_list("pk", "text")) != read
 
 
 def _empty(calls: QuerySet[ToolCall]) -> list[DurableEvent]:

@@ -37,7 +37,7 @@ from rooms.runs import leases
 from rooms.runs.crews.rights import unauthorized
 from rooms.runs.lifecycle import Job
 from rooms.runs.notifications import wakeup
-from rooms.runs.steps import policy
+from rooms.runs.steps import erasing, policy
 from rooms.runs.steps.accepted_lines import EndedRequest, as_steering, take
 from rooms.runs.steps.calls import show, state_name
 
@@ -219,7 +219,9 @@ def finish(job: Job, call_id: UUID, result: ToolResult, ms: int) -> None:
     if call.state != CallState.RUNNING:
         return
     call.state = CallState.FAILED if result.failed else CallState.DONE
-    call.result = _storable(result.text, MAX_STORED_RESULT)
+    # A service that deletes or edits a message holds the lock of the room, as this function does.
+    kept = "" if erasing.is_outdated(result.read) else result.text
+    call.result = _storable(kept, MAX_STORED_RESULT)
     call.short = _storable(result.short, MAX_SHORT)
     call.ms = min(ms, MAX_TOKEN_COUNT)
     call.save(update_fields=["state", "result", "short", "ms"])

@@ -84,7 +84,8 @@ def search_room(room: Room, arguments: Mapping[str, Any]) -> ToolResult:
         more = f'Older messages were not searched: search again with "before": "{end[1]}".'
     else:
         more = "" if shown else "No message of this room contains all of these words."
-    return ToolResult("\n\n".join([*shown, more]).strip(), str(len(shown)))
+    read = {message.pk: message.text for message in found[:MAX_FOUND]}
+    return ToolResult("\n\n".join([*shown, more]).strip(), str(len(shown)), read=read)
 
 
 def read_message(room: Room, arguments: Mapping[str, Any]) -> ToolResult:
@@ -93,7 +94,7 @@ def read_message(room: Room, arguments: Mapping[str, Any]) -> ToolResult:
     if message is None:
         return NOT_FOUND
     (line,) = _headers([message])
-    return ToolResult(f"{line}\n{message.text}")
+    return ToolResult(f"{line}\n{message.text}", read={message.pk: message.text})
 
 
 def _message(room: Room, named: str) -> Message | None:

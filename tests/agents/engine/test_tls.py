@@ -3,19 +3,16 @@
 import ssl
 from collections.abc import Iterator
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from pytest_django.fixtures import Settings
 
 from agents.egress.proxy import tls_context
 from agents.engine import answer
 from agents.engine_types import Limits
 from maru.config.service_urls import parse_proxy_url
+from tests.agents.egress.certificates import write_certificate
 from tests.agents.egress.connect_proxy import connect_proxy
 from tests.agents.engine.answers import ask, persona, user_turn
 from tests.deadlines import DEADLINE
@@ -28,25 +25,7 @@ NAME = "models.example"
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file with a self-signed certificate for NAME and its private key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NAME)])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    plain = serialization.NoEncryption()
-    private = serialization.PrivateFormat.PKCS8
-    file = tmp_path_factory.mktemp("tls") / "provider.pem"
-    file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, private, plain)
-        + signed.public_bytes(serialization.Encoding.PEM)
-    )
-    return file
+    return write_certificate(tmp_path_factory.mktemp("tls") / "provider.pem", NAME)
 
 
 @pytest.fixture(scope="module")

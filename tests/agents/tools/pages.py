@@ -4,6 +4,7 @@ So a test fetches public URLs, through the egress guard and the product's own co
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -68,10 +69,10 @@ class Web:
 
 
 @asynccontextmanager
-async def open_web(settings: Settings) -> AsyncIterator[Web]:
-    """Serve pages at every public address while the context is open."""
+async def open_web(settings: Settings, tls: ssl.SSLContext | None = None) -> AsyncIterator[Web]:
+    """Serve pages at every public address while the context is open, over TLS with `tls`."""
     web = Web()
-    server = await asyncio.start_server(web.serve, "127.0.0.1")
+    server = await asyncio.start_server(web.serve, "127.0.0.1", ssl=tls)
     target = server.sockets[0].getsockname()
     async with connect_proxy(target=target) as web.proxy:
         settings.EGRESS_PROXY = parse_proxy_url(f"http://127.0.0.1:{web.proxy.port}")

@@ -153,6 +153,22 @@ async def test_a_call_of_a_tool_that_is_gone_fails(provider: Provider) -> None:
     assert journal.state_of("send") == "failed"
 
 
+async def test_an_answer_whose_tools_are_all_gone_ends_with_text(provider: Provider) -> None:
+    stage = Stage(provider, TWO, model="tools-required")
+    journal = await _waiting(stage)
+    journal.states[journal.calls("send")[0].id] = "denied"
+    stage.specs = ()
+
+    result = await stage.ask(SCRIPT, journal, journal.past())
+
+    assert (result.code, result.text) == (None, "One. \n\nTwo. ")
+    body = provider.requests[-1].body
+    assert "tools" not in body
+    assert not [m for m in body["messages"] if "tool_calls" in m or m["role"] == "tool"]
+    assert "you called send" in body["messages"][-1]["content"]
+    assert "This call was not allowed" in body["messages"][-1]["content"]
+
+
 async def test_ids_of_calls_stay_distinct_after_a_resume(provider: Provider) -> None:
     stage = Stage(provider, (tool("look"),), {"look": echo}, model="tools-loop")
     stage.limits = replace(stage.limits, tool_requests=2)

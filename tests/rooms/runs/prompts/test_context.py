@@ -205,6 +205,17 @@ def test_newest_summary_before_the_question_is_given(cast: Cast) -> None:
     assert conversation_of(run).room.summary == Summary(early.pk, 1, early.text)
 
 
+def test_an_old_question_gets_the_summary_before_it_however_many_followed(cast: Cast) -> None:
+    talk(cast, 2)
+    before = write_summary(cast, 2)
+    started(cast.member, cast.room, "question")
+    for message in talk(cast, 2 * context.SUMMARIES):
+        write_summary(cast, message.seq, "They chose steel.")
+
+    (run,) = Run.objects.all()
+    assert conversation_of(run).room.summary == Summary(before.pk, 2, before.text)
+
+
 def test_room_without_summaries_gives_none(cast: Cast) -> None:
     talk(cast, 2)
     write_summary(cast, 1)

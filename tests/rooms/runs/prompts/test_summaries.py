@@ -14,6 +14,7 @@ from agents.engine_types import Usage
 from agents.services import update_persona
 from rooms import services
 from rooms.models import Message, RoomSummary, SummaryState
+from rooms.runs import lifecycle
 from rooms.runs.lifecycle import Job
 from rooms.runs.prompts import summaries, summarizer
 from rooms.runs.prompts.budget import MAX_TURNS
@@ -68,18 +69,48 @@ def test_summary_is_queued_when_enough_messages_have_fallen_out(asked: Cast) -> 
     assert (row.room_id, row.up_to_seq) == (asked.room.pk, job.from_seq - 1)
 
 
-def test_summary_ends_before_an_unfinished_answer(asked: Cast) -> None:
+@pytest.mark.usefixtures("_in_one_thread")
+def test_an_answer_that_waits_does_not_stop_the_summary(asked: Cast, provider: Provider) -> None:
     talk(asked, MIN_TURNS + 2)
     slow = started(asked.member, asked.room, "slow question")
     unfinished = Message.objects.get(pk=slow.message)
     talk(asked, MAX_TURNS + FALLEN, "later")
     job = started(asked.member, asked.room, "question")
-    assert job.from_seq is not None
-    assert job.from_seq > unfinished.seq
 
     assert summaries.request([job])
+    assert write_next("worker")
 
-    assert RoomSummary.objects.get().up_to_seq == unfinished.seq - 1
+    first = RoomSummary.objects.get()
+    assert job.from_seq is not None
+    assert job.from_seq > unfinished.seq
+    assert (first.up_to_seq, first.passed_over) == (job.from_seq - 1, [str(slow.message)])
+    assert "later 0" in first.text
+
+
+@pytest.mark.usefixtures("_in_one_thread")
+def test_an_answer_that_ends_late_is_in_the_next_summary(asked: Cast, provider: Provider) -> None:
+    talk(asked, MIN_TURNS + 2)
+    slow = started(asked.member, asked.room, "slow question")
+    talk(asked, MAX_TURNS + FALLEN, "later")
+    assert summaries.request([started(asked.member, asked.room, "question")])
+    write_next("worker")
+    RoomSummary.objects.update(text="They chose oak.")
+    say(asked.owner, asked.room, "one more")
+    assert not summaries.request([started(asked.member, asked.room, "nothing is new")])
+
+    lifecycle.complete(slow, "the late answer", None)
+    say(asked.owner, asked.room, "and one")
+    provider.clear()
+    assert summaries.request([started(asked.member, asked.room, "next question")])
+    write_next("worker")
+
+    prompt = provider.requests[-1].prompt
+    assert "They chose oak." in prompt
+    assert "the late answer" in prompt
+    last = RoomSummary.objects.current()
+    assert last is not None
+    assert str(slow.message) not in last.passed_over
+    assert not summaries.request([started(asked.member, asked.room, "it is summarized")])
 
 
 def test_room_has_at_most_one_queued_summary(asked: Cast) -> None:

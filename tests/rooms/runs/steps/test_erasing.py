@@ -6,10 +6,12 @@ from uuid import UUID
 
 import pytest
 
+from agents.engine.tool_results import clean
 from agents.tools.catalog import CATALOG
 from rooms import services
-from rooms.models import Message, RoomEvent, ToolCall
+from rooms.models import CallState, Message, RoomEvent, ToolCall
 from rooms.runs.lifecycle import Job
+from rooms.runs.steps import journal
 from rooms.runs.steps.room_tools import read_message, search_room
 from tests.rooms.acting import (
     LOOK,
@@ -80,6 +82,33 @@ def test_text_that_tools_have_read_is_in_no_row(
     assert not events.filter(payload__contains="CANARY").exists()
     assert all("kept" in e.payload for e in list(events)[-2:])
     assert events.last() == RoomEvent.objects.order_by("seq").last()
+
+
+@pytest.mark.parametrize("act", [delete, edit])
+def test_text_that_changes_before_its_result_is_stored_is_not_kept(
+    cast: Cast, act: Callable[[Cast, UUID], None]
+) -> None:
+    message, other = say(cast, "the CANARY text"), say(cast, "the kept text")
+    for tool in (READ, SEARCH):
+        set_policy(cast, tool, "always")
+    job = started(cast)
+    calls = [request(READ), request(SEARCH), request(READ)]
+    propose(job, *calls)
+    assert all(journal.begin(job, call.id) for call in calls)
+    room = cast.refreshed()
+    results = [
+        read_message(room, {"message": str(message)}),
+        search_room(room, {"words": "text"}),
+        read_message(room, {"message": str(other)}),
+    ]
+
+    act(cast, message)
+    for call, result in zip(calls, results, strict=True):
+        journal.finish(job, call.id, clean(result), 7)
+
+    rows = ToolCall.objects.order_by("position")
+    assert [row.result.partition("\n")[2] for row in rows] == ["", "", "the kept text"]
+    assert [row.state for row in rows] == [CallState.DONE] * 3
 
 
 def test_deleted_answer_leaves_nothing_of_its_calls(cast: Cast) -> None:
