@@ -67,7 +67,7 @@ class PopulatedRoom:
 class Installation:
     """One server in the embedded profile, started on entry and stopped on exit.
 
-    Its first start finds an empty database with Maru's tables, because migrating takes seconds.
+    Its first start finds an empty database with Maru's tables, because migrating takes a second.
     """
 
     entry: Sequence[str] = ("-m", "maru.server")

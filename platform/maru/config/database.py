@@ -13,6 +13,8 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 
 from maru.config import postgres
 from maru.config.env import load
@@ -36,18 +38,41 @@ def prepare() -> None:
     """Migrate an embedded database; end the process if a production database is not migrated."""
     if not settings.EMBEDDED:
         postgres.check_reachable()
+    check_not_too_old()
     executor = MigrationExecutor(connection)
-    known = set(executor.loader.disk_migrations)
+    replaced = [key for each in executor.loader.replacements.values() for key in each.replaces]
+    known = {*executor.loader.disk_migrations, *replaced}
     if set(executor.loader.applied_migrations) - known:
         give_up(
             "The database comes from a newer version of Maru. "
             "Start that version, or restore a backup that is older."
         )
+    if settings.EMBEDDED:
+        executor.check_replacements()  # records them; `migrate` does this in production
     if not executor.migration_plan(executor.loader.graph.leaf_nodes()):
         return
     if not settings.EMBEDDED:
         give_up("The database is not up to date. Run `python manage.py migrate` first.")
     call_command("migrate", verbosity=0, interactive=False)
+
+
+@explained()
+def check_not_too_old() -> None:
+    """End the process if the database lacks some of the migrations that one migration replaces.
+
+    Django would skip the migration that replaces them, or fail with a traceback.
+    """
+    loader = MigrationLoader(connection, load=False)
+    loader.load_disk()
+    applied = MigrationRecorder(connection).applied_migrations().keys()
+    for migration in loader.disk_migrations.values():
+        missing = {*migration.replaces} - applied
+        if 0 < len(missing) < len(migration.replaces):
+            give_up(
+                "The database comes from an older version of Maru, which this version cannot "
+                "upgrade. First run `python manage.py migrate` of a version that has the migration "
+                f"{'.'.join(migration.replaces[-1])}."
+            )
 
 
 def lock_data_folder() -> None:

@@ -1,12 +1,8 @@
 """The members of a team are read in parts, and found by name and handle."""
 
-from importlib import import_module
-
 import pytest
-from django.apps import apps
 
 from accounts.models import TeamMember, TeamRole
-from accounts.names import search_key
 from accounts.services import update_profile
 from accounts.services.people import matching_members, members_after
 from accounts.services.teams import add_team_member
@@ -88,12 +84,3 @@ def test_unknown_position_stands_for_the_start(team: Cast, after: str) -> None:
     members = TeamMember.objects.filter(team=team.team)
 
     assert members_after(members, after, 3) == members_after(members, "", 3)
-
-
-def test_migration_fills_the_keys_of_existing_members(team: Cast) -> None:
-    TeamMember.objects.update(name_key="")
-
-    import_module("accounts.migrations.0007_name_keys").fill(apps, None)
-
-    for member in TeamMember.objects.select_related("user"):
-        assert member.name_key == search_key(member.user.name)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 
 from accounts.errors import Conflict, MaruError
 from accounts.models import TeamHandle, TeamRole, User
@@ -157,35 +156,3 @@ def test_one_of_a_person_and_personas_that_come_at_once_gets_the_handle(cast: Ca
 
     assert len(came) == 1
     assert TeamHandle.objects.filter(team=cast.team, handle="stranger").count() == 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_migration_renames_personas_that_have_the_handle_of_a_member(cast: Cast) -> None:
-    persona, other = persona_of(cast, "one"), persona_of(cast, "two")
-    call_command("migrate", "agents", "0002", verbosity=0)
-    Persona.objects.filter(pk=persona.pk).update(handle="Admin")
-    Persona.objects.filter(pk=other.pk).update(handle="admin-2")
-
-    call_command("migrate", verbosity=0)
-
-    handles = {each.pk: each.handle for each in Persona.objects.all()}
-    assert (handles[persona.pk], handles[other.pk]) == ("Admin-3", "admin-2")
-    assert User.objects.get(pk=cast.admin.pk).handle == "admin"
-    assert TeamHandle.objects.filter(team=cast.team).count() == 4 + Persona.objects.count()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_migration_gives_the_later_of_two_members_with_one_handle_another_one(cast: Cast) -> None:
-    call_command("migrate", "agents", "0002", verbosity=0)
-    User.objects.filter(pk=cast.admin.pk).update(handle="strasse")
-    User.objects.filter(pk=cast.member.pk).update(handle="straße")
-
-    call_command("migrate", verbosity=0)
-
-    handles = {
-        user.pk: handle_key(user.handle)
-        for user in User.objects.filter(memberships__team=cast.team)
-    }
-    assert len(set(handles.values())) == len(handles)
-    stored = TeamHandle.objects.filter(team=cast.team, holder__in=handles)
-    assert dict(stored.values_list("holder", "handle")) == handles

@@ -23,7 +23,7 @@ DATA = "data"
 
 
 class MigratedPostgres(Postgres):
-    """A PostgreSQL server with Maru's tables. It starts on a copy: migrating takes seconds."""
+    """A PostgreSQL server with Maru's tables. It starts on a copy: migrating takes a second."""
 
     is_migrated: ClassVar[bool] = True
 

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.live import ROOT, Installation
-from tests.maru.server.starting import MANAGE, FailedStart, failed_start
+from tests.maru.server.starting import MANAGE, SERVER, FailedStart, failed_start
+
+APPS = ("accounts", "agents", "rooms")
+SQUASHED = "name LIKE '0001_squashed_%'"
 
 # Imported by Python at start: reduces SQLite's wait for a lock from 20 seconds.
 SHORT_LOCK_TIMEOUT = """
@@ -43,6 +46,19 @@ def short_lock_timeout(tmp_path: Path) -> dict[str, str]:
 
 def database_of(folder: Path) -> Path:
     return folder / "var" / "maru.sqlite3"
+
+
+def migrations_of(folder: Path, app: str, condition: str) -> list[str]:
+    """Return the names of the recorded migrations of an app that meet the condition in SQL."""
+    query = f"SELECT name FROM django_migrations WHERE app = ? AND ({condition})"
+    with closing(sqlite3.connect(database_of(folder))) as database:
+        return [name for (name,) in database.execute(query, [app])]
+
+
+def forget_migrations(folder: Path, app: str, condition: str) -> None:
+    """Delete the records of these migrations."""
+    with closing(sqlite3.connect(database_of(folder))) as database, database:
+        database.execute(f"DELETE FROM django_migrations WHERE app = ? AND ({condition})", [app])
 
 
 @contextmanager
@@ -134,6 +150,31 @@ def test_database_from_a_newer_version_is_reported(folder: Path) -> None:
         "The database comes from a newer version of Maru. "
         "Start that version, or restore a backup that is older."
     )
+
+
+@pytest.mark.parametrize("command", [SERVER, (MANAGE[0], "migrate", "--skip-checks")])
+@pytest.mark.parametrize("app", APPS)
+def test_database_with_a_part_of_the_replaced_migrations_is_reported(
+    folder: Path, app: str, command: tuple[str, ...]
+) -> None:
+    (squashed,) = migrations_of(folder, app, SQUASHED)
+    forget_migrations(folder, app, f"{SQUASHED} OR name = '0001_initial'")
+
+    assert failed_start(folder, *command).sentence == (
+        "The database comes from an older version of Maru, which this version cannot upgrade. "
+        "First run `python manage.py migrate` of a version that has the migration "
+        f"{app}.{squashed.removeprefix('0001_squashed_')}."
+    )
+
+
+def test_database_with_all_replaced_migrations_is_taken_over(folder: Path) -> None:
+    for app in APPS:
+        forget_migrations(folder, app, SQUASHED)
+
+    with Installation(folder):
+        pass
+
+    assert all(migrations_of(folder, app, SQUASHED) for app in APPS)
 
 
 def test_locked_database_is_reported_at_the_first_start(

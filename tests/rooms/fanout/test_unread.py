@@ -1,14 +1,11 @@
 """Unread counts are arithmetic: they equal a count of the messages, and read none of them."""
 
-import importlib
 import random
 import sqlite3
 from collections.abc import Callable
-from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
-from django.apps import apps
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -17,14 +14,12 @@ from accounts.services.teams import add_team_member
 from rooms import services
 from rooms.fanout import unread
 from rooms.fanout.unread import count_unread
-from rooms.models import Mention, Message, Room, RoomMember
+from rooms.models import Message, Room, RoomMember
 from rooms.runs import lifecycle
 from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast, make_user
 
 pytestmark = pytest.mark.django_db
-
-migration = importlib.import_module("rooms.migrations.0008_count_unread")
 
 
 def counted(cast: Cast, user: User) -> tuple[int, int]:
@@ -113,28 +108,6 @@ def test_new_member_has_read_everything(cast: Cast) -> None:
     services.add_members(cast.refreshed(), [cast.reader], "member")
 
     assert counted(cast, cast.reader) == (0, 0)
-
-
-def test_migration_finds_the_counts_and_mentions_of_stored_messages(cast: Cast) -> None:
-    chance = random.Random(7)
-    for _ in range(60):
-        act_at_random(cast, chance)
-    empty = services.create_room(user=cast.owner, team_id=cast.team.pk, name="empty")
-    rooms = list(Room.objects.order_by("pk").values())
-    assert {room["message_count"] > 0 for room in rooms} == {True, False}
-    Room.objects.update(message_count=0, deleted_seq=0, last_message_at=None)
-    RoomMember.objects.update(read_count=0)
-    Mention.objects.all().delete()
-
-    for _ in range(2):  # a migration that was interrupted is repeated
-        migration.count_rooms(apps, SimpleNamespace(connection=connection))
-
-    for user in members(cast):
-        assert counted(cast, user) == by_definition(cast, user)
-    for room, before in zip(Room.objects.order_by("pk").values(), rooms, strict=True):
-        assert room["message_count"] == before["message_count"]
-        assert room["deleted_seq"] == before["deleted_seq"]
-        assert (room["last_message_at"] is None) == (room["id"] == empty.pk)
 
 
 def steps(act: Callable[[], object]) -> int:

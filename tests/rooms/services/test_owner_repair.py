@@ -5,7 +5,8 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 from structlog.testing import capture_logs
 
@@ -71,12 +72,12 @@ def test_purge_repairs_owners(cast: Cast) -> None:
     assert owners(room) == {cast.reader}
 
 
-@pytest.mark.django_db(transaction=True)
 def test_migrate_repairs_owners(cast: Cast) -> None:
     room = room_of(cast, cast.reader)
     User.objects.filter(pk=cast.member.pk).update(is_active=False)
-    call_command("migrate", "rooms", "0005", verbosity=0)
-    call_command("migrate", verbosity=0)
+    MigrationRecorder(connection).migration_qs.filter(app="rooms").delete()
+
+    call_command("migrate", fake=True, verbosity=0)
 
     assert owners(room) == {cast.reader}
 

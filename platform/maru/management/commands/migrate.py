@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.commands import migrate
 
-from maru.config import postgres
+from maru.config import database, postgres
 
 
 class Command(migrate.Command):
@@ -14,4 +14,5 @@ class Command(migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.EMBEDDED:
             postgres.check_reachable()
+        database.check_not_too_old()
         super().handle(*args, **options)
