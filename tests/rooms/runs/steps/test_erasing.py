@@ -1,10 +1,12 @@
 """Results of tools that have read a message: emptied when the message is deleted or edited."""
 
+import importlib
 from collections.abc import Callable
 from dataclasses import replace
 from uuid import UUID
 
 import pytest
+from django.apps import apps
 
 from agents.tools.catalog import CATALOG
 from rooms import services
@@ -23,6 +25,8 @@ from tests.rooms.acting import (
 from tests.rooms.conftest import Cast
 
 pytestmark = pytest.mark.django_db
+
+migration = importlib.import_module("rooms.migrations.0028_quotes_of_calls")
 
 CATALOG_IDS = {tool.key: tool.id for tool in CATALOG}
 READ = replace(LOOK, id=CATALOG_IDS["read_message"], name="read_message")
@@ -80,6 +84,19 @@ def test_text_that_tools_have_read_is_in_no_row(
     assert not events.filter(payload__contains="CANARY").exists()
     assert all("kept" in e.payload for e in list(events)[-2:])
     assert events.last() == RoomEvent.objects.order_by("seq").last()
+
+
+def test_migration_finds_the_calls_that_quote_a_room(cast: Cast) -> None:
+    call_all(cast, say(cast, "the CANARY text"), say(cast, "the kept text"))
+    set_policy(cast, LOOK, "always")
+    propose(started(cast), request(LOOK))
+    quoted = set(ToolCall.objects.values_list("tool", "quotes_room"))
+    assert (LOOK.id, None) in quoted
+    ToolCall.objects.update(quotes_room=None)
+
+    migration.set_quotes(apps, None)
+
+    assert set(ToolCall.objects.values_list("tool", "quotes_room")) == quoted
 
 
 def test_deleted_answer_leaves_nothing_of_its_calls(cast: Cast) -> None:
