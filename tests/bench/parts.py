@@ -29,6 +29,7 @@ PARTS: Final = {
     "runs": "tests.bench.runs.production",
     "starts": "tests.bench.runs.starts",
     "tools": "tests.bench.runs.tools",
+    "waiting": "tests.bench.runs.waiting",
     "page": "tests.bench.pages.page",
     "team": "tests.bench.pages.team",
     "capacity": "tests.bench.capacity.measured",
