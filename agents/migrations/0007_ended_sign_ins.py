@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('agents', '0006_mcp'),
+        ('agents', '0001_squashed_0006_mcp'),
     ]
 
     operations = [

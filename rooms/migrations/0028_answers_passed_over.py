@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('rooms', '0027_index_of_waiting_runs'),
+        ('rooms', '0001_squashed_0027_index_of_waiting_runs'),
     ]
 
     operations = [

@@ -24,7 +24,7 @@ class RunPrompt(models.Model):
     which the attempt has begun. Kept for 30 days.
     """
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="prompts")
+    run = models.ForeignKey(Run, models.CASCADE, db_index=False, related_name="prompts")
     attempt = models.PositiveIntegerField()
     request = models.PositiveSmallIntegerField(default=0)
     content = models.BinaryField()

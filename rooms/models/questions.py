@@ -29,7 +29,7 @@ class Question(models.Model):
     call = models.OneToOneField(
         ToolCall, on_delete=models.CASCADE, primary_key=True, related_name="question"
     )
-    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="+")
+    room = models.ForeignKey(Room, models.CASCADE, db_index=False, related_name="+")
     text = models.CharField(max_length=1_000)
     choices = models.JSONField(default=list)
     asked_of = models.JSONField(default=list)
@@ -43,6 +43,7 @@ class Question(models.Model):
             models.Index(
                 fields=["expires_at"], condition=models.Q(state="open"), name="question_open"
             ),
+            models.Index(fields=["room", "state"], name="question_of_room"),
         ]
 
     def __str__(self) -> str:
@@ -52,7 +53,7 @@ class Question(models.Model):
 class QuestionAnswer(models.Model):
     """The answer of one person to a question."""
 
-    question = models.ForeignKey(Question, on_delete=models.CASCADE, related_name="answers")
+    question = models.ForeignKey(Question, models.CASCADE, db_index=False, related_name="answers")
     user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     author_name = models.CharField(max_length=40)
     author_handle = models.CharField(max_length=40)

@@ -23,7 +23,7 @@ class Steer(models.Model):
     was applied: the next request contains it."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steering")
+    run = models.ForeignKey(Run, models.CASCADE, db_index=False, related_name="steering")
     user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     author_name = models.CharField(max_length=40)
     author_handle = models.CharField(max_length=40)

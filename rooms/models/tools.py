@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 
 from django.db import models
 from django.utils import timezone
@@ -34,7 +34,7 @@ class ModelRequest(models.Model):
     `number` counts from 0 in the run. `text` is what the model wrote before the calls.
     """
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="requests")
+    run = models.ForeignKey(Run, models.CASCADE, db_index=False, related_name="requests")
     number = models.PositiveSmallIntegerField()
     text = models.TextField(blank=True)
     input_tokens = models.PositiveIntegerField(null=True)
@@ -51,6 +51,12 @@ class ModelRequest(models.Model):
         return f"{self.run_id} request {self.number}"
 
 
+class ToolCallQuerySet(models.QuerySet["ToolCall"]):
+    def asked(self) -> Self:
+        """Filter to the calls that ask for a decision. `tool_call_undecided` has only these."""
+        return self.filter(state=CallState.ASKED, decided_at=None, expires_at__isnull=False)
+
+
 class ToolCall(models.Model):
     """A tool call that the model has asked for in a request; its id is also that of its approval.
 
@@ -61,7 +67,7 @@ class ToolCall(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="calls")
+    run = models.ForeignKey(Run, models.CASCADE, db_index=False, related_name="calls")
     request = models.PositiveSmallIntegerField()
     position = models.PositiveSmallIntegerField()
     call_id = models.CharField(max_length=200)
@@ -92,11 +98,15 @@ class ToolCall(models.Model):
     for_run = models.BooleanField(default=False)
     result = models.TextField(blank=True)
     short = models.CharField(max_length=200, blank=True)
+    # The room whose messages `result` quotes; None for a tool that reads no messages.
+    quotes_room = models.UUIDField(null=True)
     # Who has shown the result to the room.
     shown_by = models.ForeignKey(User, models.SET_NULL, null=True, db_index=False, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True)
     ms = models.PositiveIntegerField(null=True)
+
+    objects = ToolCallQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()
@@ -104,10 +114,16 @@ class ToolCall(models.Model):
             models.UniqueConstraint(fields=["run", "request", "position"], name="tool_call_once"),
         ]
         indexes: ClassVar = [
+            # `state` is in no index, so that the begin and the end of a call are HOT updates.
             models.Index(
                 fields=["expires_at"],
-                condition=models.Q(state="asked"),
-                name="tool_call_asked",
+                condition=models.Q(decided_at__isnull=True, expires_at__isnull=False),
+                name="tool_call_undecided",
+            ),
+            models.Index(
+                fields=["quotes_room"],
+                condition=models.Q(quotes_room__isnull=False),
+                name="tool_call_quotes",
             ),
             models.Index(
                 fields=["decided_by"],

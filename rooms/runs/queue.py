@@ -157,7 +157,8 @@ def backlog() -> tuple[int, float]:
 
 def count_waiting() -> int:
     """Return the number of runs that wait for people or for other runs; at most MAX_COUNTED."""
-    return Run.objects.filter(state=RunState.WAITING).values("pk")[:MAX_COUNTED].count()
+    # A column of the index `run_waits`: no row is read.
+    return Run.objects.filter(state=RunState.WAITING).values("team")[:MAX_COUNTED].count()
 
 
 def first_active(room: Room) -> tuple[list[Run], bool]:

@@ -30,6 +30,7 @@ PARTS: Final = {
     "starts": "tests.bench.runs.starts",
     "tools": "tests.bench.runs.tools",
     "decisions": "tests.bench.runs.decisions",
+    "waiting": "tests.bench.runs.waiting",
     "page": "tests.bench.pages.page",
     "team": "tests.bench.pages.team",
     "capacity": "tests.bench.capacity.measured",

@@ -21,7 +21,10 @@ from rooms.runs.steps import open_questions
 from rooms.runs.steps.calls import show
 
 READS: Final = [tool.id for tool in CATALOG if tool.key in ("read_message", "search_room")]
-"""The tools whose results have texts of the room's messages, each behind the id of its message."""
+"""The tools whose results have texts of the room's messages, each behind the id of its message.
+
+Their calls name the room (`ToolCall.quotes_room`): a room has fewer of them than it has runs.
+"""
 CLOCK_SKEW: Final = timedelta(hours=1)
 """The clocks of two processes differ by less."""
 
@@ -44,9 +47,9 @@ def forget(room: Room, messages: Sequence[Message]) -> list[DurableEvent]:
     Of runs that ended after the first of the messages was posted: the others cannot have read one.
     """
     posted_at = min(message.created_at for message in messages) - CLOCK_SKEW
-    runs = room.runs.filter(Q(ended_at__gte=posted_at) | Q(ended_at=None))
+    later = Q(run__ended_at__gte=posted_at) | Q(run__ended_at=None)
     read = reduce(or_, (Q(result__contains=str(message.pk)) for message in messages))
-    return _empty(ToolCall.objects.filter(read, run__in=runs, tool__in=READS))
+    return _empty(ToolCall.objects.filter(later, read, quotes_room=room.pk))
 
 
 def is_outdated(read: Mapping[UUID, str]) -> bool:

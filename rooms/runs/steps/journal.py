@@ -40,6 +40,7 @@ from rooms.runs.notifications import wakeup
 from rooms.runs.steps import erasing, policy
 from rooms.runs.steps.accepted_lines import EndedRequest, as_steering, take
 from rooms.runs.steps.calls import show, state_name
+from rooms.runs.steps.erasing import READS
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -144,6 +145,7 @@ def _new_call(run: Run, number: int, position: int, request: CallRequest) -> Too
         arguments=arguments,
         arguments_sha256=sha256(arguments.encode()).hexdigest(),
         extra=_storable(request.extra),
+        quotes_room=run.room_id if spec and spec.id in READS else None,
     )
     if request.problem or spec is None:
         call.state, call.result = CallState.FAILED, _storable(request.problem, MAX_STORED_RESULT)

@@ -15,7 +15,7 @@ from accounts.models import User
 from agents.models import Deciders, PersonaTool, ToolPolicy
 from agents.tools.registry import usable_tools
 from rooms.models import (
-    CallState,
+    ACTIVE,
     Room,
     RoomPermission,
     RoomRole,
@@ -157,11 +157,12 @@ def calls_to_decide(user: User) -> QuerySet[ToolCall]:
     is_asker = Q(run__requested_by=user.pk)
     as_asker = Q(run__room__other_decides=False) & (moderates | writes & Q(deciders=Deciders.ASKER))
     rooms = Room.objects.visible_to(user).filter(archived_at=None)
-    return ToolCall.objects.filter(
+    # The state of the run leads from the rooms to their few unended runs (`run_unended_in_room`).
+    return ToolCall.objects.asked().filter(
         is_asker & as_asker | ~is_asker & moderates & Q(personal=False),
-        state=CallState.ASKED,
         expires_at__gt=Now(),
         run__room__in=rooms,
+        run__state__in=ACTIVE,
     )
 
 

@@ -69,8 +69,9 @@ def search_room(room: Room, arguments: Mapping[str, Any]) -> ToolResult:
         if last is None:
             return NOT_FOUND
         scanned = scanned.filter(seq__lt=last.seq)
-    end = scanned.values_list("seq", "pk")[MAX_SCANNED : MAX_SCANNED + 1].first()
-    matching = _readable(scanned).filter(seq__gt=end[0] if end else 0)
+    # Only a column of the index: to pass over MAX_SCANNED messages reads none of them.
+    end = scanned.values_list("seq", flat=True)[MAX_SCANNED : MAX_SCANNED + 1].first()
+    matching = _readable(scanned).filter(seq__gt=end or 0)
     for word in words:
         matching = matching.filter(text__icontains=word)
     found = list(matching[: MAX_FOUND + 1])
@@ -81,7 +82,8 @@ def search_room(room: Room, arguments: Mapping[str, Any]) -> ToolResult:
     if len(found) > MAX_FOUND:
         more = f'There are more: search again with "before": "{found[MAX_FOUND - 1].pk}".'
     elif end:
-        more = f'Older messages were not searched: search again with "before": "{end[1]}".'
+        last_pk = room.messages.values_list("pk", flat=True).get(seq=end)
+        more = f'Older messages were not searched: search again with "before": "{last_pk}".'
     else:
         more = "" if shown else "No message of this room contains all of these words."
     read = {message.pk: message.text for message in found[:MAX_FOUND]}

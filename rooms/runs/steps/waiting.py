@@ -19,7 +19,7 @@ from accounts.errors import is_outage
 from agents.engine_types import AnswerFailed, Usage
 from rooms.event_log import record
 from rooms.markup import ParsedText, parse
-from rooms.models import CallState, Question, QuestionState, Room, Run, RunState, ToolCall
+from rooms.models import Question, QuestionState, Room, Run, RunState, ToolCall
 from rooms.protocol.events import MessageUpdated, RunWaiting
 from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import leases
@@ -113,7 +113,7 @@ def expire() -> None:
     wait. Never waits for the lock of a room, as `leases.reap` does: the next look finds the call
     again.
     """
-    calls = ToolCall.objects.filter(state=CallState.ASKED, expires_at__lt=Now())
+    calls = ToolCall.objects.asked().filter(expires_at__lt=Now())
     asking = Question.objects.filter(state=QuestionState.OPEN, expires_at__lt=Now())
     overdue = [(_expire, pk) for pk in _oldest(calls)]
     overdue += [(_end_question, pk) for pk in _oldest(asking)]

@@ -4,6 +4,7 @@ The rows are written by SQL, without services and triggers, so that ten million 
 columns are read from the database; only those that must differ between the copies are named here.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import psycopg
@@ -17,16 +18,16 @@ _FUNCTIONS: Final = """
                 || to_hex(kind) || lpad(to_hex(n), 12, '0'))::uuid
     $$
 """
-# n counts the messages by time. Every fifth is in the first room, the others take turns.
+# n counts the messages by time. Every fifth is in the first room, which has fewer than 100 already.
 _PLACES: Final = """
     CREATE TEMP TABLE places AS
     SELECT n, CASE WHEN mod(n, 5) = 0 THEN 0 ELSE 1 + mod(n - n / 5, {rooms}) END AS place,
-        CASE WHEN mod(n, 5) = 0 THEN n / 5 ELSE 1 + (n - n / 5) / {rooms} END + 10 AS seq,
+        CASE WHEN mod(n, 5) = 0 THEN n / 5 ELSE 1 + (n - n / 5) / {rooms} END + 100 AS seq,
         now() - ({rows} - n) * interval '0.5 s' AS at
     FROM generate_series(1, {rows}) AS n
 """
-_ID: Final = "pg_temp.id_of(n, {kind})"
-_ROOM: Final = "CASE WHEN place = 0 THEN source.room_id ELSE pg_temp.id_of(place, 1) END"
+ID: Final = "pg_temp.id_of(n, {kind})"
+ROOM: Final = "CASE WHEN place = 0 THEN source.room_id ELSE pg_temp.id_of(place, 1) END"
 _MINE: Final = "generate_series(1, least({rooms}, 500)) AS place"
 _STATE: Final = (
     "(ARRAY['completed', 'completed', 'completed', 'failed', 'cancelled'])[1 + mod(n / 4, 5)]"
@@ -35,11 +36,11 @@ _STATE: Final = (
 _COPIES: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "rooms_room": (
         "generate_series(1, {rooms}) AS place WHERE source.id = %(room)s",
-        {"id": "pg_temp.id_of(place, 1)", "last_seq": "{rows} / {rooms} + 12"},
+        {"id": "pg_temp.id_of(place, 1)", "last_seq": "{rows} / {rooms} + 102"},
     ),
     "rooms_roommember": (
         f"{_MINE} WHERE source.room_id = %(room)s",
-        {"id": "DEFAULT", "room_id": "pg_temp.id_of(place, 1)", "read_seq": "11"},
+        {"id": "DEFAULT", "room_id": "pg_temp.id_of(place, 1)", "read_seq": "101"},
     ),
     "rooms_roompermission": (
         f"{_MINE} WHERE source.content_object_id = %(room)s",
@@ -48,8 +49,8 @@ _COPIES: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "rooms_message": (
         "places WHERE source.id = %(answer)s",
         {
-            "id": _ID.format(kind=2),
-            "room_id": _ROOM,
+            "id": ID.format(kind=2),
+            "room_id": ROOM,
             "seq": "places.seq",
             "created_at": "at",
             "client_id": "NULL",
@@ -63,7 +64,7 @@ _COPIES: Final[dict[str, tuple[str, dict[str, str]]]] = {
         "places WHERE source.message = %(answer)s AND source.type = 'message.completed'",
         {
             "id": "DEFAULT",
-            "room_id": _ROOM,
+            "room_id": ROOM,
             "seq": "places.seq",
             "created_at": "at",
             "message": "CASE WHEN mod(n, 2) = 0 THEN pg_temp.id_of(n, 2) END",
@@ -72,8 +73,8 @@ _COPIES: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "rooms_run": (
         "places WHERE source.id = %(run)s AND mod(n, 4) = 0",
         {
-            "id": _ID.format(kind=3),
-            "room_id": _ROOM,
+            "id": ID.format(kind=3),
+            "room_id": ROOM,
             "message_id": "pg_temp.id_of(n - 1, 2)",
             "answer_id": "pg_temp.id_of(n, 2)",
             "state": _STATE,
@@ -116,7 +117,7 @@ def fill(connection: psycopg.Connection, rows: int, rooms: int = ROOMS) -> None:
     (parameters["audited"],) = connection.execute(audited, [found[4]]).fetchone() or (None,)
     for table, (copies, changed) in _COPIES.items():
         connection.execute(
-            _copy(connection, table, copies, changed)
+            copying(connection, table, copies, changed)
             .replace("{rows}", str(rows))
             .replace("{rooms}", str(rooms))
             .encode(),
@@ -130,7 +131,9 @@ def fill(connection: psycopg.Connection, rows: int, rooms: int = ROOMS) -> None:
     connection.execute("VACUUM ANALYZE")
 
 
-def _copy(connection: psycopg.Connection, table: str, copies: str, changed: dict[str, str]) -> str:
+def copying(
+    connection: psycopg.Connection, table: str, copies: str, changed: Mapping[str, str]
+) -> str:
     """Return the INSERT that copies one row; it leaves out columns whose value is DEFAULT."""
     described = connection.execute(f"SELECT * FROM {table} LIMIT 0".encode()).description or []
     values = {

@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -35,8 +35,10 @@ from rooms.runs import leases, lifecycle, queue  # noqa: E402
 from rooms.services import rooms as room_services  # noqa: E402
 from rooms.socket import snapshots  # noqa: E402
 from rooms.socket.joins import Join, authorize_many  # noqa: E402
-from tests.cluster.harness.long_history import fill  # noqa: E402
-from tests.rooms.claiming import claim_and_start, conversation_of  # noqa: E402, conversation_of
+from tests.cluster.harness import acting_history, long_history  # noqa: E402
+from tests.cluster.stores import acting_requests  # noqa: E402
+from tests.cluster.stores.acting_requests import ActingRequests  # noqa: E402
+from tests.rooms.claiming import claim_and_start, conversation_of  # noqa: E402
 
 OWNER = "worker"
 REPLIES = 1_100
@@ -144,13 +146,13 @@ def main() -> None:
     parser.add_argument("--rooms", type=int, default=2_000)
     parser.add_argument("--without", nargs="*", default=[])
     arguments = parser.parse_args()
-    requests = Requests(*_prepare(arguments.rows, arguments.rooms))
+    requests = _prepare(arguments.rows, arguments.rooms)
     report = {"": _run(requests), **{i: _run(requests, without=i) for i in arguments.without}}
     json.dump(report, sys.stdout)
 
 
-def _prepare(rows: int, rooms: int) -> tuple[User, Room, Run, Persona]:
-    """Complete one run, copy it, and leave one run running and one queued."""
+def _prepare(rows: int, rooms: int) -> tuple[Requests, ActingRequests]:
+    """Complete one run, copy it and one that waits, and leave one run running and one queued."""
     user = create_user(name="Owner", email="owner@example.com", verified=True)
     team = create_team(user=user, name="Team")
     persona = create_demo_persona(user=user, team_id=team.pk)
@@ -165,14 +167,22 @@ def _prepare(rows: int, rooms: int) -> tuple[User, Room, Run, Persona]:
 
     ask()
     lifecycle.complete(start(), "An open wooden floor.", None)
+    waits = acting_requests.prepare(user, room, persona)
+    person, quiet = acting_requests.quiet_room(user, team, persona)
     with psycopg.connect(settings.DATABASE_URL, autocommit=True) as filling:
-        fill(filling, rows, rooms)
+        long_history.fill(filling, rows, rooms)
+        acting_history.fill(filling, str(acting_requests.SEARCH), rows, rooms)
         _make_thread(room)
         filling.execute("VACUUM ANALYZE rooms_message")
+    acting_requests.wait_for_people(user, quiet, of=person)
     running = ask()
-    start()
+    job = start()
     ask()
-    return user, Room.objects.get(pk=room.pk), Run.objects.get(pk=running), persona
+    room.refresh_from_db()
+    return (
+        Requests(user, room, Run.objects.get(pk=running), persona),
+        ActingRequests(user, room, job, waits, person),
+    )
 
 
 def _make_thread(room: Room) -> None:
@@ -185,10 +195,14 @@ def _make_thread(room: Room) -> None:
     Message.objects.filter(pk=root).update(**summary, last_reply_at=timezone.now())
 
 
-def _run(requests: Requests, without: str = "") -> dict[str, Any]:
+def _run(requests: Sequence[object], without: str = "") -> dict[str, Any]:
     """Return the plans and the updates of all requests by name."""
-    names = [name for name in vars(Requests) if not name.startswith("_")]
-    return {name: _explain(getattr(requests, name), without) for name in names}
+    return {
+        name: _explain(getattr(group, name), without)
+        for group in requests
+        for name in vars(type(group))
+        if not name.startswith("_")
+    }
 
 
 def _explain(request: Callable[[], None], without: str) -> dict[str, Any]:

@@ -16,13 +16,16 @@ import pytest
 from tests.cluster.harness import SECRET_KEY
 from tests.cluster.harness.services import Postgres, Redis
 
-LARGE = {"rooms_message", "rooms_roomevent", "rooms_run", "accounts_auditentry"}
+LARGE = {
+    *("rooms_message", "rooms_roomevent", "rooms_run", "accounts_auditentry"),
+    *("rooms_toolcall", "rooms_modelrequest", "rooms_runprompt", "rooms_question"),
+}
 ROWS, ROOMS = 12_000, 40
 MOST_DISCARDED = 1_000
 """A node that reads more rows of a large table than it returns has no index of its own."""
 MISSED = (
     *("message_seq_once", "room_event_seq_once", "run_of_room"),
-    *("message_in_room", "message_of_thread"),
+    *("message_in_room", "message_of_thread", "tool_call_once", "tool_call_quotes"),
 )
 """Indexes without which a request reads a whole table. Each is dropped once, to show that."""
 KEYS = {
@@ -125,7 +128,12 @@ def test_every_index_is_read_by_a_request_or_serves_a_deletion(
 
 @pytest.mark.parametrize(
     ("request_name", "table"),
-    [("heartbeat", "rooms_run"), ("post", "rooms_room"), ("post", "rooms_roommember")],
+    [
+        ("heartbeat", "rooms_run"),
+        ("post", "rooms_room"),
+        ("post", "rooms_roommember"),
+        ("begin_and_finish_a_call", "rooms_toolcall"),
+    ],
 )
 def test_frequent_update_writes_to_no_index(report: Report, request_name: str, table: str) -> None:
     updated, hot = report[""][request_name]["updates"][table]

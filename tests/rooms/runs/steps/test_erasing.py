@@ -26,6 +26,7 @@ from tests.rooms.conftest import Cast
 
 pytestmark = pytest.mark.django_db
 
+
 CATALOG_IDS = {tool.key: tool.id for tool in CATALOG}
 READ = replace(LOOK, id=CATALOG_IDS["read_message"], name="read_message")
 SEARCH = replace(LOOK, id=CATALOG_IDS["search_room"], name="search_room")
