@@ -5,7 +5,7 @@
 import { clockTime, dayKey, dayOfMonth } from "../dates.js";
 import { clone, neededPart, part, setText } from "../elements.js";
 import { argumentRows, visible } from "./arguments.js";
-import { setItems, setSentence, setSign } from "./sentences.js";
+import { outcomeSentence, setItems, setSentence, setSign } from "./sentences.js";
 import { fill, gettext } from "../../maru/translations.js";
 
 /** @typedef {import("../room_state.js").RoomState} RoomState */
@@ -136,7 +136,11 @@ function setQuestion(section, ask, state) {
   setAnswers(section, ask);
   const wasMine = section.hasAttribute("data-mine");
   const form = part(section, "[data-answer]");
+  const mayClose = state.mayClose(state.runs.get(ask.run));
   section.toggleAttribute("data-mine", isMine);
+  section.toggleAttribute("data-may-close", mayClose);
+  part(section, "[data-close]").hidden = !mayClose;
+  part(section, ".ask-acts").hidden = !isMine && !mayClose;
   const time = soon(new Date(ask.expires_at));
   setText(section, "[data-note]", isMine ? fill(gettext("The answer goes on without you after %(time)s."), { time }) : "");
   if (wasMine && !isMine && form.contains(document.activeElement)) section.focus();
@@ -178,7 +182,7 @@ function end(section, item, state) {
   section.dataset.state = ask.state;
   section.dataset.lost = isLost;
   section.removeAttribute("data-mine");
-  section.removeAttribute("data-denying");
+  for (const name of ["data-may-close", "data-denying"]) section.removeAttribute(name);
   for (const each of section.querySelectorAll(":scope > :not(.ask-head, [data-text], .ask-answer)")) each.remove();
   for (const each of section.querySelectorAll(".tag, .ask-time")) each.remove();
   setSign(part(section, "[data-sign]"), SIGNS[ask.state], 16);
@@ -211,17 +215,6 @@ function setOutcome(title, ask, state) {
   time.dateTime = ask.at;
   time.textContent = clockTime(new Date(ask.at), document.documentElement.lang);
   title.after(time);
-}
-
-/** @param {Approval} ask @param {boolean} isLost whether the reader has decided after another person @returns {string} */
-export function outcomeSentence({ state, for_run: forRun }, isLost) {
-  if (state === "allowed" && isLost) return gettext("%(name)s allowed it first. Your decision was not used.");
-  if (state === "denied" && isLost) return gettext("%(name)s denied it first. Your decision was not used.");
-  if (state === "allowed" && forRun) return gettext("%(tool)s, allowed for this run by %(name)s");
-  if (state === "allowed") return gettext("%(tool)s, allowed once by %(name)s");
-  if (state === "denied") return gettext("%(tool)s, denied by %(name)s");
-  if (state === "expired") return gettext("%(tool)s, denied: nobody decided in time");
-  return gettext("%(tool)s, no longer needed: the answer was stopped");
 }
 
 /** @param {HTMLElement} section @param {HTMLElement} title @param {Question} ask @param {RoomState} state */
