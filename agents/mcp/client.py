@@ -95,7 +95,8 @@ class Session:
         self.changed = False
         try:
             async with asyncio.timeout(LIST_SECONDS):
-                return read_listing(await self._list_pages())
+                # In a thread: a hostile list would block the event loop for most of a second.
+                return await asyncio.to_thread(read_listing, await self._list_pages())
         except TimeoutError:
             raise McpFailed("timeout") from None
 

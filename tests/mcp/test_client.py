@@ -1,12 +1,15 @@
 """A session with a well-behaved MCP server."""
 
 import asyncio
+import threading
 import time
+from typing import Any
 
 import pytest
 
 from agents.mcp import client
 from agents.mcp.client import Session
+from agents.mcp.definitions import Listing, read_listing
 from agents.mcp.transport import McpFailed
 from tests.agents.engine.answers import TEAM
 from tests.deadlines import DEADLINE, scaled
@@ -23,6 +26,22 @@ async def test_tools_are_listed_and_called(good_session: Session) -> None:
     assert (echo.read_only, echo.idempotent) == (True, True)
     assert (listing.tools[1].read_only, listing.tools[1].idempotent) == (False, False)
     assert (result.text, result.is_error) == ("안녕", False)
+
+
+async def test_a_list_is_read_outside_the_event_loop(
+    good_session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+
+    def observed(pages: list[dict[str, Any]]) -> Listing:
+        threads.append(threading.get_ident())
+        return read_listing(pages)
+
+    monkeypatch.setattr(client, "read_listing", observed)
+    listing = await good_session.list_tools()
+
+    assert listing.tools
+    assert threads != [threading.get_ident()]
 
 
 async def test_results_become_text(good_session: Session) -> None:

@@ -39,7 +39,8 @@ class WaitingRow:
 class WaitingItem:
     """A call or a question that waits for the user, on the home page.
 
-    `sha256` is set if the user may allow the call there: all its arguments are in `words`.
+    `changes` says that the call changes something outside. `sha256` is set if the user may allow it
+    there: all its arguments are in `words`.
     """
 
     id: UUID
@@ -48,6 +49,7 @@ class WaitingItem:
     persona: Persona
     words: Pieces
     at: datetime
+    changes: bool = False
     sha256: str = ""
 
 
@@ -111,6 +113,7 @@ def _call_item(call: ToolCall) -> WaitingItem:
         persona=call.run.persona,
         words=words,
         at=call.created_at,
+        changes=call.changes,
         sha256=call.arguments_sha256 if is_short else "",
     )
 

@@ -210,6 +210,15 @@ def test_decisions_are_listed_in_header_panel_sidebar_and_home(cast: Cast) -> No
 
 
 @pytest.mark.django_db
+def test_home_marks_calls_that_change_something(cast: Cast) -> None:
+    asked(cast, changes=False)
+    assert "Changes something outside" not in get(cast.member, "/").content.decode()
+
+    asked(cast)
+    assert get(cast.member, "/").content.decode().count("Changes something outside") == 1
+
+
+@pytest.mark.django_db
 def test_home_offers_to_allow_only_what_it_shows_whole(cast: Cast) -> None:
     asked(cast, json.dumps({"text": "long " * 200}))
     home = get(cast.member, "/").content.decode()
