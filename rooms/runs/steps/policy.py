@@ -16,6 +16,7 @@ from agents.models import Deciders, PersonaTool, ToolPolicy
 from agents.tools.registry import usable_tools
 from rooms.models import (
     ACTIVE,
+    CallState,
     Room,
     RoomPermission,
     RoomRole,
