@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 import httpx
@@ -24,6 +24,7 @@ from django.utils import timezone
 from agents.egress import guard
 from agents.egress.dns import HostUnknown
 from agents.egress.proxy import open_transport
+from agents.mcp import well_known
 from agents.provider_keys import decrypt, encrypt
 
 REQUEST_SECONDS: Final = 10.0
@@ -83,17 +84,17 @@ class Tokens:
 
 async def discover(url: str, challenge: str, team: UUID) -> Metadata:
     """Return the metadata for the MCP server at `url`, which has sent `challenge` with a 401."""
-    described = await _first(_resource_urls(url, challenge), team)
-    issuer, resource, scopes = _origin(url), url, None
+    described = await _first(well_known.resource_urls(url, challenge), team)
+    issuer, resource, scopes = well_known.origin(url), url, None
     if described is not None:
         resource = _text(described, "resource") or url
-        if not _covers(resource, url):
+        if not well_known.covers(resource, url):
             raise OAuthFailed("wrong_resource")
         issuers = described.get("authorization_servers")
         if isinstance(issuers, list) and issuers and isinstance(issuers[0], str):
             issuer = issuers[0]
         scopes = described.get("scopes_supported")
-    found = await _first(_issuer_urls(issuer), team)
+    found = await _first(well_known.issuer_urls(issuer), team)
     if found is None:
         raise OAuthFailed("no_metadata")
     # RFC 8414 §3.3: an issuer that names another one could collect codes for it.
@@ -352,43 +353,6 @@ def _endpoint(found: Mapping[str, Any], name: str, *, optional: bool = False) ->
     except guard.EgressRefused:
         raise OAuthFailed("not_allowed") from None
     return url
-
-
-def _resource_urls(url: str, challenge: str) -> list[str]:
-    """Return where the metadata of the server may be: RFC 9728 §3.1 and §5.1."""
-    origin, path = _origin(url), urlsplit(url).path.rstrip("/")
-    well_known = f"{origin}/.well-known/oauth-protected-resource"
-    urls = [well_known + path, well_known] if path else [well_known]
-    named = _challenge_parameter(challenge, "resource_metadata")
-    return [named, *urls] if named else urls
-
-
-def _issuer_urls(issuer: str) -> list[str]:
-    """Return where the metadata of an issuer may be: RFC 8414 §3.1, OpenID Discovery §4."""
-    origin, path = _origin(issuer), urlsplit(issuer).path.rstrip("/")
-    return [
-        f"{origin}/.well-known/oauth-authorization-server{path}",
-        f"{origin}/.well-known/openid-configuration{path}",
-        *([f"{origin}{path}/.well-known/openid-configuration"] if path else []),
-    ]
-
-
-def _challenge_parameter(challenge: str, name: str) -> str:
-    """Return a quoted parameter of a WWW-Authenticate header (RFC 9110 §11.2), or an empty text."""
-    _, found, rest = challenge.partition(f'{name}="')
-    return rest.partition('"')[0] if found else ""
-
-
-def _covers(resource: str, url: str) -> bool:
-    """Return True if the metadata of `resource` may speak for the server at `url`."""
-    of, at = urlsplit(resource), urlsplit(url)
-    same_origin = (of.scheme, of.netloc.lower()) == (at.scheme, at.netloc.lower())
-    return same_origin and f"{at.path.rstrip('/')}/".startswith(f"{of.path.rstrip('/')}/")
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _scope(scopes: object) -> str:

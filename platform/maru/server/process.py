@@ -23,10 +23,10 @@ from django.conf import settings
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware, _TrustedHosts
 
 from maru.config import terminal
+from maru.config.malloc import share_arenas
 from maru.server.connections import Connections, allowed_by_system
 from maru.server.http_protocol import BoundedHttpProtocol
 from maru.server.listener import bind, remove_file, url_of, why_not
-from maru.server.malloc import share_arenas
 from maru.server.request_ids import ANY_PEER, RequestIds
 from maru.server.websocket_protocol import BoundedProtocol
 

@@ -12,11 +12,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from maru.config import database, postgres, redis_start
+from maru.config.malloc import share_arenas
 from maru.config.terminal import give_up
 from maru.monitoring import exposition, worker_endpoint
 from maru.server.answer_worker import answering
 from maru.server.lifespan import CompanionEnded, publisher, running
-from maru.server.malloc import share_arenas
 from maru.server.pg_listener import listen
 from maru.server.purging import purging
 from rooms.runs.runner import Runner

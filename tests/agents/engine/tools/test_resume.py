@@ -57,7 +57,7 @@ async def test_a_denied_call_is_not_executed(provider: Provider) -> None:
 
     assert result.text == "One. \n\nTwo. "
     assert stage.tool_messages()[1].startswith("[failure of send]\nThis call was not allowed")
-    assert stage.tool_messages()[1].endswith("decision: not today")
+    assert stage.tool_messages()[1].endswith("executed. not today")
 
 
 async def test_an_answer_with_an_undecided_call_waits_again(provider: Provider) -> None:
