@@ -85,10 +85,12 @@ def room_context(
         versions=_versions(room, around),
         unread=unread,
     )
+    shown = [*items, beside["root"], *beside["items"]] if beside else items
     return {
         "room": room,
         "items": items,
         "thread": beside,
+        "acts": any(item.acts for item in shown),
         # Scripts know the last version of an answer only.
         "is_live": before is None and (around is None or around.replaced_by is None),
         "linked": around and around.pk,

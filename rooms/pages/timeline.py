@@ -105,6 +105,12 @@ class TimelineItem:
         return RULES.states[self.state]
 
     @property
+    def acts(self) -> bool:
+        """Whether it shows steps, asks, steering lines or a round, which have a style sheet."""
+        has_steps = self.steps is not None and bool(self.steps.rows)
+        return has_steps or bool(self.asks) or bool(self.steered) or self.round is not None
+
+    @property
     def seconds(self) -> int | None:
         """The duration of the run; None if the run has no start or end."""
         if self.run is None or self.run.started_at is None or self.run.ended_at is None:

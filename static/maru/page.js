@@ -1,15 +1,10 @@
 // @ts-check
 // The entry module of every page.
 
-import { startPasskeys } from "../accounts/passkeys.js";
-import { startSecrets } from "../accounts/copy.js";
-import { startConnection } from "../agents/connection.js";
-import { startStudio } from "../agents/studio.js";
-import { startFirstPersona } from "../rooms/forms/first_persona.js";
 import { OpenRooms } from "../rooms/open/open_rooms.js";
 import { startDialogs } from "./dialog.js";
-import { startFinders } from "./finder.js";
 import { startFields, startForms } from "./form.js";
+import { startRareForms } from "./forms/loading.js";
 import { startJumpDialog } from "./jump_dialog.js";
 import { startMenus } from "./menu.js";
 import { startProfileCards } from "../rooms/profile_card.js";
@@ -53,10 +48,5 @@ if (shell instanceof HTMLElement && shell.querySelector(".sidebar [data-rooms]")
 function startPart(part) {
   startLocalTimes(part);
   startFields(part);
-  startFinders(part);
-  startSecrets(part);
-  startPasskeys(part);
-  startConnection(part);
-  startStudio(part);
-  startFirstPersona(part);
+  startRareForms(part);
 }

@@ -1,7 +1,7 @@
 // @ts-check
 // Sentences for screen readers: one per event, none for the deltas of a streaming answer.
 
-import { outcomeSentence } from "./acting/asks.js";
+import { outcomeSentence } from "./acting/sentences.js";
 import { part } from "./elements.js";
 import { failureWords } from "./failures.js";
 import { fill, gettext } from "../maru/translations.js";

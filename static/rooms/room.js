@@ -13,7 +13,7 @@ import { MemberLoader } from "./member_loader.js";
 import { Panel, startPanelToggle } from "./panel.js";
 import { part, setText } from "./elements.js";
 import { arrivalTime, readPageData } from "./open/page_data.js";
-import { readCards } from "./acting/decisions.js";
+import { readCards } from "./acting/ask_state.js";
 import { WaitingList } from "./acting/waiting_list.js";
 import { ReadPosition } from "./timeline/read_position.js";
 import { StatusLine } from "./composer/status_line.js";
@@ -255,6 +255,7 @@ export class OpenRoom {
   /** Renders what has changed while the room was not shown. */
   #resume() {
     this.scroll.box.scrollTop = this.#scrollTop ?? 0;
+    void this.view.acting.settle();
     const changes = [...this.#unrendered.values()];
     this.#unrendered.clear();
     // Text that was due when the room was left was not shown.
@@ -400,14 +401,16 @@ export class OpenRoom {
   #showAsks() {
     this.panel.showWork();
     this.waiting.show();
-    this.tools.decisions.load();
+    this.view.acting.look();
   }
 
   /** Shows a card and focuses it, never a button of it. @param {import("./acting/ask_state.js").Ask} item */
   async #openAsk({ ask }) {
-    const thread = this.state.runs.get(ask.run)?.thread;
-    if (thread && !this.state.messages.has(ask.message)) await this.threads.open(thread);
+    const { thread } = this.state.runs.get(ask.run) ?? {};
+    const isReply = thread && !this.state.messages.has(ask.message);
+    if (isReply) await this.threads.open(thread);
     else await this.showMessage(ask.message);
+    if (!(await (isReply ? this.threads : this.view.acting).ready())) return;
     (document.getElementById(`ask-${ask.id}`) ?? document.getElementById(`thread-ask-${ask.id}`))?.focus();
   }
 
@@ -486,6 +489,7 @@ export class OpenRoom {
       void this.sync.join();
       void this.outbox.flush();
       this.window.retry();
+      void this.view.acting.settle();
       this.threads.reload();
     } else if (connection === "signed_out") {
       this.announcer.sayNow(gettext("You are signed out. What you wrote is kept in this browser."));

@@ -1,5 +1,7 @@
 """The files of a page: how many, how large, and how many the browser asks for again."""
 
+import re
+
 import pytest
 from playwright.sync_api import Page, Response, WebSocket
 
@@ -9,8 +11,9 @@ from tests.e2e.server import Server
 from tests.live import PopulatedRoom
 
 MOST_REQUESTS = 30
-MOST_CODE_BYTES = 410_000
+MOST_CODE_BYTES = 350_000
 MOST_AGAIN = 4
+BUNDLE = re.compile(r"/bundles/([\w.]+)\.[0-9a-f]{12}\.\w+$")
 # Files that the server has sent: the browser's cache transfers nothing.
 TRANSFERRED = """() => performance.getEntriesByType("resource")
   .filter((entry) => entry.transferSize > 0).map((entry) => entry.name)"""
@@ -37,6 +40,9 @@ def test_first_load_has_few_files_and_the_next_asks_for_almost_none(
     size = sum(len(each.body()) for each in code)
     assert len(responses) + len(sockets) <= MOST_REQUESTS
     assert size <= MOST_CODE_BYTES, size
+    # The other bundles are for what this room does not have.
+    bundles = {match[1] for each in code if (match := BUNDLE.search(each.url))}
+    assert bundles == {"maru", "words.en"}
     for each in responses:
         if "/static/" in each.url:
             assert each.headers["cache-control"] == "max-age=315360000, public, immutable"

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { sentenceFor } from "../../static/rooms/announcements.js";
-import { outcomeSentence } from "../../static/rooms/acting/asks.js";
+import { outcomeSentence } from "../../static/rooms/acting/sentences.js";
 import { PressGuard } from "../../static/rooms/acting/press_guard.js";
 import { mergedSteps, stepLines } from "../../static/rooms/acting/steps.js";
 import { steeringWords } from "../../static/rooms/acting/steering.js";

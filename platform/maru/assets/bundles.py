@@ -1,12 +1,14 @@
-"""The bundles: one style sheet and one script, which every page uses, and its sentences.
+"""The bundles: a style sheet and a script, which every page uses, its sentences, and what few need.
 
 A page needs few requests, and no file is downloaded again for the next page. `static/` keeps small
-readable files: a bundle has all of `static/css/`, or all modules that its entry imports. What
-few pages need is imported dynamically, from `static/vendor/`, and stays a file.
+readable files: the bundles of every page have `static/css/`, and all modules that `ENTRY` imports.
+What few pages need is in bundles that scripts load on demand (`static/maru/on_demand.js`), or stays
+a file of `static/vendor/`.
 """
 
 import posixpath
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +19,26 @@ FOLDER: Final = "bundles"
 STYLES: Final = f"{FOLDER}/maru.css"
 SCRIPT: Final = f"{FOLDER}/maru.js"
 ENTRY: Final = "maru/page.js"
+ON_DEMAND: Final = {
+    f"{FOLDER}/acting.js": "rooms/acting/acting.js",
+    f"{FOLDER}/emoji.js": "rooms/tools/emoji_picker.js",
+    f"{FOLDER}/forms.js": "maru/forms/forms.js",
+    f"{FOLDER}/thread.js": "rooms/threads/thread_panel.js",
+}
+"""The entry modules of the scripts that are loaded on demand. They share the modules of SCRIPT."""
+STYLES_ON_DEMAND: Final = {
+    f"{FOLDER}/acting.css": ["css/acting/"],
+    f"{FOLDER}/pages.css": [
+        "css/pages/tools.css",
+        "css/pages/entry.css",
+        "css/pages/reference.css",
+        "css/pages/run.css",
+        "css/pages/scan.css",
+        "css/pages/setup.css",
+        "css/pages/studio.css",
+    ],
+}
+"""Files and folders, in their order. Templates link the sheet where a page needs it."""
 ALONE: Final = "maru/theme.js"
 """Runs before the first paint, which a module cannot."""
 
@@ -30,7 +52,6 @@ _ORDER: Final = [
     "css/components/field.css",
     "css/components/form.css",
     "css/components/tag.css",
-    "css/pages/tools.css",
     "css/components/mark.css",
     "css/components/planks.css",
     "css/base/sidebar.css",
@@ -52,7 +73,6 @@ _ORDER: Final = [
     "css/room/message.css",
     "css/room/message_tools.css",
     "css/room/reaction.css",
-    "css/acting/step.css",
     "css/room/prose.css",
     "css/room/code.css",
     "css/room/composer.css",
@@ -64,7 +84,7 @@ _URL: Final = re.compile(r'(\burl\(")(\.[^"]+)(")')
 
 def names() -> list[str]:
     """Return the paths of all bundles."""
-    return [STYLES, SCRIPT, *words.names(FOLDER)]
+    return [STYLES, *STYLES_ON_DEMAND, SCRIPT, *ON_DEMAND, *words.names(FOLDER)]
 
 
 def is_part(path: str) -> bool:
@@ -83,9 +103,23 @@ def sources(bundle: str, root: Path) -> dict[str, str]:
         return {}
     if bundle == SCRIPT:
         return modules.order(ENTRY, lambda path: (root / path).read_text())
+    if bundle in ON_DEMAND:
+        return _on_demand(bundle, root, sources(SCRIPT, root))
     others = {file.relative_to(root).as_posix() for file in root.glob("css/**/*.css")}
-    paths = [*_ORDER, *sorted(others.difference(_ORDER))]
+    if bundle in STYLES_ON_DEMAND:
+        places = STYLES_ON_DEMAND[bundle]
+        paths = [path for place in places for path in sorted(others) if path.startswith(place)]
+    else:
+        rare = tuple(place for places in STYLES_ON_DEMAND.values() for place in places)
+        others = {path for path in others if not path.startswith(rare)}
+        paths = [*_ORDER, *sorted(others.difference(_ORDER))]
     return {path: (root / path).read_text() for path in paths}
+
+
+def watched(bundle: str, root: Path) -> list[str]:
+    """Return the files whose change may change a bundle: SCRIPT has what the others import."""
+    others = ON_DEMAND if bundle == SCRIPT else ()
+    return [path for one in (bundle, *others) for path in sources(one, root)]
 
 
 def build(bundle: str, root: Path) -> str:
@@ -94,8 +128,23 @@ def build(bundle: str, root: Path) -> str:
         return words.build(language)
     texts = sources(bundle, root)
     if bundle == SCRIPT:
-        return modules.link(texts, FOLDER)
+        given = {path for one in ON_DEMAND for path in _shared(_on_demand(one, root, texts), texts)}
+        return modules.link(texts, sorted(given))
+    if entry := ON_DEMAND.get(bundle):
+        return modules.link_more(texts, _shared(texts, sources(SCRIPT, root)), entry)
     return compact_styles("\n".join(_moved(path, text) for path, text in texts.items()))
+
+
+def _on_demand(bundle: str, root: Path, loaded: Mapping[str, str]) -> dict[str, str]:
+    """Return the modules of a bundle that are not in SCRIPT, whose modules are `loaded`."""
+    needed = modules.order(ON_DEMAND[bundle], lambda path: (root / path).read_text())
+    return {path: text for path, text in needed.items() if path not in loaded}
+
+
+def _shared(texts: Mapping[str, str], loaded: Mapping[str, str]) -> list[str]:
+    """Return the `loaded` modules that `texts` import."""
+    imported = {one for path, text in texts.items() for one in modules.imports_of(path, text)}
+    return sorted(imported.intersection(loaded))
 
 
 def _moved(path: str, text: str) -> str:

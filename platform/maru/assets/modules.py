@@ -3,11 +3,14 @@
 Each module becomes a function that returns its exports, named after its path. It stands behind the
 modules that it imports, so a cycle of imports cannot be linked. Comments and unneeded spaces are
 left out. The forms of import and export that the scripts do not use raise an error.
+
+A script that is loaded later is a function of the modules that it shares with the first one, so a
+module exists once. It does not import the first one, because each name has the hash of a content.
 """
 
 import posixpath
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from maru.assets.spaces import compact_script
@@ -17,7 +20,6 @@ _DECLARED: Final = re.compile(
     r"^export (?=(?:async )?(?:function\*? ?|class |const )([\w$]+))", re.MULTILINE
 )
 _LISTED: Final = re.compile(r"^export \{([^}]*)\};?$", re.MULTILINE)
-_DYNAMIC: Final = re.compile(r'(\bimport\()"(\.[^"]+)"')
 _LEFT: Final = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 
 
@@ -52,16 +54,33 @@ def order(entry: str, read: Callable[[str], str]) -> dict[str, str]:
     return texts
 
 
-def link(texts: Mapping[str, str], folder: str) -> str:
-    """Return one module with the modules of `texts`, for a file in `folder`.
+GIVER: Final = "maru/on_demand.js"
+"""The module that passes the modules of the first script to those that are loaded later."""
 
-    Paths of dynamic imports are rewritten, so that they are relative to `folder`.
+
+def link(texts: Mapping[str, str], given: Iterable[str] = ()) -> str:
+    """Return one module with the modules of `texts`, of which the last one is the entry.
+
+    The modules `given` are passed to GIVER before the entry.
     """
-    linked = "\n".join(_linked(path, text, folder) for path, text in texts.items())
-    return compact_script(linked)
+    *linked, entry = (_linked(path, text) for path, text in texts.items())
+    if names := ", ".join(map(_variable, given)):
+        linked.append(f"{_variable(GIVER)}.give({{ {names} }});\n")
+    return compact_script("\n".join([*linked, entry]))
 
 
-def _linked(path: str, text: str, folder: str) -> str:
+def link_more(texts: Mapping[str, str], shared: Iterable[str], entry: str) -> str:
+    """Return a module that is loaded after that of `link`.
+
+    It exports `link`, which takes the modules `shared` and returns the exports of `entry`.
+    """
+    linked = "\n".join(_linked(path, text) for path, text in texts.items())
+    names = ", ".join(map(_variable, shared))
+    begin, end = f"export const link = ({{ {names} }}) => {{", f"return {_variable(entry)};\n}};"
+    return compact_script(f"{begin}\n{linked}\n{end}\n")
+
+
+def _linked(path: str, text: str) -> str:
     here = posixpath.dirname(path)
     exports = list(_DECLARED.findall(text))
     for listed in _LISTED.findall(text):
@@ -76,11 +95,7 @@ def _linked(path: str, text: str, folder: str) -> str:
             return ""
         return f"const {' '.join(names.split()).replace(' as ', ': ')} = {module};"
 
-    def moved(match: re.Match[str]) -> str:
-        target = posixpath.normpath(posixpath.join(here, match[2]))
-        return f'{match[1]}"{posixpath.relpath(target, folder)}"'
-
-    text = _DYNAMIC.sub(moved, _LISTED.sub("", _DECLARED.sub("", _IMPORT.sub(imported, text))))
+    text = _LISTED.sub("", _DECLARED.sub("", _IMPORT.sub(imported, text)))
     if left := _LEFT.search(text):
         raise CannotLink(f"{path}: {left[0]}")
     body = text.strip("\n")

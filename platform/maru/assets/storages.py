@@ -19,7 +19,7 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 from maru.assets import bundles
 
 HASH: Final = re.compile(r"\.([0-9a-f]{12})(?=\.\w+$)")
-_REFERENCE: Final = re.compile(r'(\b(?:url|import)\(")(\.[^"]+)(")')
+_REFERENCE: Final = re.compile(r'(\burl\(")(\.[^"]+)(")')
 _TEXT: Final = (".css", ".js", ".svg", ".json")
 
 
@@ -78,7 +78,7 @@ class SourceFiles(StaticFilesStorage):
             return known
         root = Path(settings.STATICFILES_DIRS[0])
         if name in bundles.names():
-            files = [root / path for path in bundles.sources(name, root)]
+            files = [root / path for path in bundles.watched(name, root)]
             sources = [*files, *{file.parent for file in files}]  # a folder changes with a new file
             changed = _times(sources)
             body = self._with_hashes(name, bundles.build(name, root)).encode()

@@ -1,6 +1,8 @@
 // @ts-check
 // What personas ask of people: the part of the state of a room that has decisions on calls, and questions.
 
+import { part } from "../elements.js";
+
 /** @typedef {import("../protocol.js").Approval} Approval */
 /** @typedef {import("../protocol.js").Change} Change */
 /** @typedef {import("../protocol.js").Frame} Frame */
@@ -72,5 +74,15 @@ export class AskState {
   /** @param {string} run @returns {Set<string>} the calls of a run that are shown as open asks */
   callsOf(run) {
     return new Set(this.open.filter(({ ask }) => ask.run === run).map(({ ask }) => ask.id));
+  }
+}
+
+/** Reads the arguments of the cards that the server has rendered. @param {HTMLElement} timeline @param {AskState} asks */
+export function readCards(timeline, asks) {
+  for (const card of timeline.querySelectorAll("[data-mine][data-kind=approval]")) {
+    const { value } = /** @type {HTMLInputElement} */ (part(card, "[name=arguments_sha256]"));
+    const text = part(card, "[data-json]").dataset.json ?? ""; // what it shows is escaped
+    const approval = /** @type {HTMLElement} */ (card).dataset.ask;
+    asks.apply({ type: "approval.loaded", approval, details: { arguments: text, arguments_sha256: value } });
   }
 }

@@ -5,7 +5,7 @@
 import { clockTime, dayKey, dayOfMonth } from "../dates.js";
 import { clone, neededPart, part, setText } from "../elements.js";
 import { argumentRows, visible } from "./arguments.js";
-import { setItems, setSentence, setSign } from "./sentences.js";
+import { outcomeSentence, setItems, setSentence, setSign } from "./sentences.js";
 import { fill, gettext } from "../../maru/translations.js";
 
 /** @typedef {import("../room_state.js").RoomState} RoomState */
@@ -211,17 +211,6 @@ function setOutcome(title, ask, state) {
   time.dateTime = ask.at;
   time.textContent = clockTime(new Date(ask.at), document.documentElement.lang);
   title.after(time);
-}
-
-/** @param {Approval} ask @param {boolean} isLost whether the reader has decided after another person @returns {string} */
-export function outcomeSentence({ state, for_run: forRun }, isLost) {
-  if (state === "allowed" && isLost) return gettext("%(name)s allowed it first. Your decision was not used.");
-  if (state === "denied" && isLost) return gettext("%(name)s denied it first. Your decision was not used.");
-  if (state === "allowed" && forRun) return gettext("%(tool)s, allowed for this run by %(name)s");
-  if (state === "allowed") return gettext("%(tool)s, allowed once by %(name)s");
-  if (state === "denied") return gettext("%(tool)s, denied by %(name)s");
-  if (state === "expired") return gettext("%(tool)s, denied: nobody decided in time");
-  return gettext("%(tool)s, no longer needed: the answer was stopped");
 }
 
 /** @param {HTMLElement} section @param {HTMLElement} title @param {Question} ask @param {RoomState} state */

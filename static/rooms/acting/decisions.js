@@ -4,32 +4,21 @@
 import { callApi } from "../connection/api.js";
 import { CommandRefused } from "../connection/socket.js";
 import { part } from "../elements.js";
-import { PressGuard } from "./press_guard.js";
 import { gettext, pgettext } from "../../maru/translations.js";
 
-/** @typedef {import("./ask_state.js").AskState} AskState */
+/** @typedef {import("./press_guard.js").PressGuard} PressGuard */
 /** @typedef {import("../timeline/timeline_view.js").TimelineView} TimelineView */
 /** @typedef {import("../protocol.js").Command} Command */
 /** @typedef {import("../protocol.js").Frame} Frame */
 
-/** Reads the arguments of the cards that the server has rendered. @param {HTMLElement} timeline @param {AskState} asks */
-export function readCards(timeline, asks) {
-  for (const card of timeline.querySelectorAll("[data-mine][data-kind=approval]")) {
-    const { value } = /** @type {HTMLInputElement} */ (part(card, "[name=arguments_sha256]"));
-    const text = part(card, "[data-json]").dataset.json ?? ""; // what it shows is escaped
-    const approval = /** @type {HTMLElement} */ (card).dataset.ask;
-    asks.apply({ type: "approval.loaded", approval, details: { arguments: text, arguments_sha256: value } });
-  }
-}
-
 /**
  * @param {TimelineView} view
+ * @param {PressGuard} guard of its timeline
  * @param {{request: (command: Command) => Promise<any>, apply: (frame: Frame) => void, showError: (error: unknown) => void}} callbacks
- * @returns {{guard: PressGuard, load: () => void}} `load` requests what cards need and is not known
+ * @returns {() => void} requests what cards need and is not known
  */
-export function startDecisions(view, { request, apply, showError }) {
+export function startDecisions(view, guard, { request, apply, showError }) {
   const { timeline, state } = view;
-  const guard = new PressGuard(timeline, /** @type {HTMLElement} */ (timeline.closest("[data-scroll]")));
 
   timeline.addEventListener("click", (event) => {
     const button = /** @type {Element} */ (event.target).closest("[data-ask] button");
@@ -83,45 +72,43 @@ export function startDecisions(view, { request, apply, showError }) {
     const approval = card.dataset.ask ?? "";
     const decision = sent.get("decision");
     const isRun = decision === "allow_for_run";
-    await attempt(card, {
+    const command = {
       type: "approval.decide",
       approval,
       decision: decision === "deny" ? "deny" : "allow",
       for: isRun ? "run" : "call",
       note: String(sent.get("note") ?? ""),
       arguments_sha256: sent.get("arguments_sha256"),
-    });
+    };
+    await attempt(card, () => request(command));
   }
 
   /** @param {HTMLElement} card @param {FormData} sent */
   async function answer(card, sent) {
     const choice = sent.get("choice");
     const said = choice === null ? { text: sent.get("text") } : { choice };
-    await attempt(card, { type: "question.answer", question: card.dataset.ask, ...said });
+    const command = { type: "question.answer", question: card.dataset.ask, ...said };
+    await attempt(card, () => request(command));
   }
 
-  /** @param {HTMLElement} card @param {Command} command */
-  async function attempt(card, command) {
+  /** @param {HTMLElement} card @param {() => Promise<any>} send */
+  async function attempt(card, send) {
     const buttons = [...card.querySelectorAll("button")].filter(({ disabled }) => !disabled);
     const focused = /** @type {HTMLElement | null} */ (document.activeElement);
     if (card.contains(focused)) card.focus(); // a disabled button would lose the focus to the page
     for (const button of buttons) button.disabled = true;
-    const error = await request(command).then(() => null, (/** @type {unknown} */ reason) => reason);
+    const error = await send().then(() => null, (/** @type {unknown} */ reason) => reason);
     for (const button of buttons) button.disabled = false;
     if (!error) return;
     const isLost = error instanceof CommandRefused && error.code === "conflict";
-    if (isLost && command.approval) apply({ type: "approval.lost", approval: command.approval });
+    if (isLost && card.dataset.kind === "approval") apply({ type: "approval.lost", approval: card.dataset.ask });
     if (document.activeElement === card) focused?.focus();
     if (!isLost || card.hasAttribute("data-mine")) showError(error); // else the card says who was first
   }
 
-  return {
-    guard,
-    load() {
-      for (const { kind, ask } of state.asks.mine) {
-        if (kind === "approval" && !state.asks.details.has(ask.id)) void load(ask.id);
-      }
-      guard.look();
-    },
+  return () => {
+    for (const { kind, ask } of state.asks.mine) {
+      if (kind === "approval" && !state.asks.details.has(ask.id)) void load(ask.id);
+    }
   };
 }

@@ -2,7 +2,9 @@
 // Sentences with names in bold. Names and texts are data of people and models: each is isolated.
 
 import { icon, planks } from "../../maru/avatars.js";
-import { pieces } from "../../maru/translations.js";
+import { gettext, pieces } from "../../maru/translations.js";
+
+/** @typedef {import("../protocol.js").Approval} Approval */
 
 /**
  * @param {Element} element
@@ -52,4 +54,15 @@ export function setItems(list, attribute, items, make, fill) {
     // An element that is in place is not moved: it would lose its focus.
     if (list.children[at] !== element) list.insertBefore(element, list.children[at] ?? null);
   });
+}
+
+/** @param {Approval} ask @param {boolean} isLost whether the reader has decided after another person @returns {string} */
+export function outcomeSentence({ state, for_run: forRun }, isLost) {
+  if (state === "allowed" && isLost) return gettext("%(name)s allowed it first. Your decision was not used.");
+  if (state === "denied" && isLost) return gettext("%(name)s denied it first. Your decision was not used.");
+  if (state === "allowed" && forRun) return gettext("%(tool)s, allowed for this run by %(name)s");
+  if (state === "allowed") return gettext("%(tool)s, allowed once by %(name)s");
+  if (state === "denied") return gettext("%(tool)s, denied by %(name)s");
+  if (state === "expired") return gettext("%(tool)s, denied: nobody decided in time");
+  return gettext("%(tool)s, no longer needed: the answer was stopped");
 }

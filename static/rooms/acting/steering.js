@@ -7,8 +7,6 @@ import { fill, gettext } from "../../maru/translations.js";
 
 /** @typedef {import("../room_state.js").RoomState} RoomState */
 /** @typedef {import("../protocol.js").Steering} Steering */
-/** @typedef {import("../protocol.js").Run} Run */
-/** @typedef {import("../timeline/timeline_view.js").TimelineView} TimelineView */
 
 const SIGNS = { accepted: "clock", applied: "check", failed: "alert" };
 
@@ -33,24 +31,4 @@ export function steeringWords({ state, after }) {
   if (state === "accepted") return gettext("taken in at the next step");
   if (state === "failed") return gettext("the answer had ended");
   return after ? fill(gettext("applied after step %(number)s"), { number: after }) : gettext("applied");
-}
-
-/** Adds the button Steer to a running answer, or removes it. @param {HTMLElement} article @param {boolean} maySteer */
-export function setSteerButton(article, maySteer) {
-  const stop = article.querySelector("[data-stop]");
-  const button = stop && neededPart(article, "steer", maySteer, (made) => stop.before(made));
-  const name = part(article, "[data-name]").textContent ?? "";
-  button?.setAttribute("aria-label", fill(gettext("Steer %(name)s's answer"), { name }));
-}
-
-/**
- * @param {TimelineView} view
- * @param {(run: Run, name: string) => void} steer lets the composer write to an answer
- */
-export function startSteering(view, steer) {
-  view.timeline.addEventListener("click", (event) => {
-    const article = /** @type {Element} */ (event.target).closest("[data-steer]")?.closest(".message");
-    const run = article instanceof HTMLElement ? view.runOf(article) : undefined;
-    if (run && article) steer(run, part(article, "[data-name]").textContent ?? "");
-  });
 }

@@ -48,7 +48,7 @@ export function startStepDetails(view, showError) {
       if (!(error instanceof CommandRefused) || error.code !== "forbidden") showError(error);
       else row.dataset.closed = "";
     }
-    view.showSteps(article); // without the button, if the step stays closed
+    view.acting.show(article); // without the button, if the step stays closed
     return null;
   }
 

@@ -1,6 +1,8 @@
 // @ts-check
 // Shows formulas as MathML. KaTeX is loaded when the first formula is there; without it the source is shown.
 
+import { addressOf, load } from "../../maru/on_demand.js";
+
 /** @typedef {{render: (source: string, target: Element, options: object) => void}} Katex */
 
 const MAX_CHARACTERS = 4_000;
@@ -41,7 +43,7 @@ export function setFormula(target, source) {
 async function typesetWaiting() {
   isTypesetting = true;
   try {
-    loading ??= import("../../vendor/katex/katex.js").then(({ katex }) => katex);
+    loading ??= load(addressOf("katex.js")).then(({ katex }) => katex);
     const katex = await loading;
     let start = performance.now();
     for (let next = waiting.shift(); next; next = waiting.shift()) {

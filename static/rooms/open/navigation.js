@@ -5,7 +5,9 @@
 // Every address is also a page of its own. A response that does not fit this page (another version,
 // language, team or sidebar, or the sign-in) is loaded as a page.
 
+import { prepareActing } from "../acting/acting_parts.js";
 import { icon } from "../../maru/avatars.js";
+import { prepareForms } from "../../maru/forms/loading.js";
 import { gettext } from "../../maru/translations.js";
 
 /** What the window shows beside the sidebar: `parts` of the shell, two of which have names. `data` are the attributes of
@@ -191,6 +193,7 @@ async function fetchScreen(url, shell, signal) {
   const fits = there.dataset.build === here.dataset.build && there.lang === here.lang;
   if (!(other instanceof HTMLElement) || !fits || other.dataset.team !== shell.dataset.team) return null;
   if (other.querySelector(".sidebar") || addressOf(new URL(answer.url)) !== url) return null;
+  await Promise.all([prepareActing(page), prepareForms(page)]);
   return screenOf(page, other, url);
 }
 

@@ -2,15 +2,12 @@
 // Connects the tools of messages and of the composer with an open room.
 
 import { callApi } from "../connection/api.js";
-import { startDecisions } from "../acting/decisions.js";
-import { startRounds } from "../acting/round_strip.js";
-import { startStepDetails } from "../acting/step_details.js";
-import { startSteering } from "../acting/steering.js";
 import { part } from "../elements.js";
 import { startAnswerButtons } from "../timeline/answer_buttons.js";
 import { startCopyButtons } from "../timeline/copy_buttons.js";
 import { startMessageTools } from "../timeline/message_tools.js";
-import { EmojiPicker } from "../tools/emoji_picker.js";
+import { startSteering } from "../timeline/steer_button.js";
+import { EmojiPopover } from "../tools/emoji_popover.js";
 import { startMessageLinks } from "../tools/message_links.js";
 import { MessageMenu } from "../tools/message_menu.js";
 import { startVersions } from "../tools/versions.js";
@@ -29,9 +26,9 @@ export function startRoomTools(room, { tell, apply, signal }) {
   const { timeline, view, page, shared } = room;
   const showError = (/** @type {unknown} */ error) => room.announcer.say(room.statusLine.commandFailed(error));
   const actions = { request: (/** @type {Command} */ command) => shared.socket.request(command), showError };
-  const emojiPicker = new EmojiPicker(part(page, "[data-emoji-picker]"), tell);
+  const emoji = new EmojiPopover(part(page, "[data-emoji-picker]"), tell);
   const pickEmoji = (/** @type {HTMLElement} */ anchor, /** @type {(emoji: string) => void} */ onPick) =>
-    void emojiPicker.open(anchor, onPick);
+    void emoji.open(anchor, onPick);
   startAnswerButtons(timeline, view, actions);
   startCopyButtons(timeline, (article) => view.shownOf(article)?.text ?? "");
   startMessageLinks(room, signal);
@@ -42,12 +39,9 @@ export function startRoomTools(room, { tell, apply, signal }) {
   const { editLast } = startMessageTools(timeline, view, { ...actions, quote, pickEmoji });
   const votes = startVotes(view, { apply, showError });
   void votes.load();
-  startStepDetails(view, showError);
   startSteering(view, (run, name) => room.composer.startSteering(run.id, name));
-  startRounds(view, actions);
-  const decisions = startDecisions(view, { ...actions, apply });
-  decisions.load();
-  return { editLast, menu, pickEmoji, votes, decisions };
+  view.acting.begin({ ...actions, apply, tell });
+  return { editLast, menu, pickEmoji, votes };
 }
 
 /** Moves the read position before a message. @param {OpenRoom} room @param {import("../protocol.js").Message} message */

@@ -1,21 +1,19 @@
 // @ts-check
-// The panel of a thread beside the room: its messages, its composer, and whether the reader follows it.
+// The panel of a thread beside the room: its messages, its composer, and whether the reader follows it. It is the entry
+// of the bundle `thread`, which threads.js loads.
 
 import { Composer } from "../composer/composer.js";
 import { draftOf } from "../composer/drafts.js";
 import { showUnsentMessages, startUnsentMessages } from "../composer/unsent_messages.js";
-import { readCards, startDecisions } from "../acting/decisions.js";
-import { startRounds } from "../acting/round_strip.js";
-import { startStepDetails } from "../acting/step_details.js";
-import { startSteering } from "../acting/steering.js";
 import { callApi } from "../connection/api.js";
-import { clone, part, setText } from "../elements.js";
+import { part, setText } from "../elements.js";
 import { startAnswerButtons } from "../timeline/answer_buttons.js";
 import { startCopyButtons } from "../timeline/copy_buttons.js";
 import { startKeyboardNavigation } from "../timeline/keyboard_navigation.js";
 import { startMessageTools } from "../timeline/message_tools.js";
 import { ReadPosition } from "../timeline/read_position.js";
 import { Scroll } from "../timeline/scroll.js";
+import { startSteering } from "../timeline/steer_button.js";
 import { TimelineView } from "../timeline/timeline_view.js";
 import { startVersions } from "../tools/versions.js";
 import { startVotes } from "../tools/votes.js";
@@ -90,10 +88,8 @@ export class ThreadPanel {
     const quote = (/** @type {string} */ text) => this.composer.quote(text);
     this.tools = startMessageTools(this.timeline, this.view, { ...actions, quote, pickEmoji: page.pickEmoji });
     startVersions(this.timeline, this.view, showError);
-    startStepDetails(this.view, showError);
     startSteering(this.view, (run, name) => this.composer.startSteering(run.id, name));
-    startRounds(this.view, actions);
-    this.decisions = startDecisions(this.view, { ...actions, apply: page.apply });
+    this.view.acting.begin({ ...actions, apply: page.apply, tell: page.tell });
     page.serveMenu(this.view);
     this.votes = startVotes(this.view, { apply: page.apply, showError });
     startCopyButtons(this.timeline, (article) => this.view.shownOf(article)?.text ?? "");
@@ -110,7 +106,6 @@ export class ThreadPanel {
   /** Shows a thread that the server has rendered. @param {any} data */
   begin(data) {
     this.#shown.root = data.root;
-    readCards(this.timeline, this.state.asks);
     this.page.apply({ type: "thread.opened", root: data.root });
     this.#take(data);
     this.view.register(this.view.articles);
@@ -147,6 +142,7 @@ export class ThreadPanel {
 
   /** Loads the messages that could not be loaded before. */
   reload() {
+    void this.view.acting.settle();
     if (this.root && this.#hasFailed) void this.#reload();
   }
 
@@ -168,7 +164,7 @@ export class ThreadPanel {
     }, added);
     if (changes.some(({ what }) => what === "everything")) void this.#reload();
     if (changes.some(({ what }) => what === "message")) void this.votes.load();
-    this.decisions.load();
+    this.view.acting.look();
     this.#showCounts();
   }
 
@@ -367,17 +363,4 @@ export class ThreadPanel {
     if (this.scroll.atEnd) this.page.onRead(this.root);
     return true;
   }
-}
-
-/**
- * @param {Element[]} parts of the page of the room
- * @returns {HTMLElement} the panel, made from its template and added to the parts if the server has rendered none
- */
-export function threadAside(parts) {
-  const known = parts.find(({ id }) => id === "thread");
-  if (known instanceof HTMLElement) return known;
-  const made = clone("thread");
-  part(document, ".shell").append(made);
-  parts.push(made);
-  return made;
 }

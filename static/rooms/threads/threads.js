@@ -1,22 +1,36 @@
 // @ts-check
-// The threads of the room on the page: opens and closes the panel, and shows the line below each root.
+// The threads of the room on the page: opens and closes the panel, and shows the line below each root. The panel is
+// loaded when the first thread is opened; the state never waits for it.
 
-import { setUnreadThreads } from "../../maru/sidebar.js";
+import { readCards } from "../acting/ask_state.js";
+import { clone, part } from "../elements.js";
 import { readHtml } from "../open/page_data.js";
+import { Bundle } from "../../maru/on_demand.js";
+import { setUnreadThreads } from "../../maru/sidebar.js";
+import { gettext } from "../../maru/translations.js";
 import { isInRoom } from "./open_threads.js";
 import { setThreadHint } from "./thread_hint.js";
-import { threadAside, ThreadPanel } from "./thread_panel.js";
 import { UnreadThreads } from "./unread_threads.js";
 
 /** @typedef {import("./thread_panel.js").Page} Page */
+/** @typedef {import("./thread_panel.js").ThreadPanel} ThreadPanel */
 /** @typedef {import("../protocol.js").Change} Change */
 /** @typedef {import("../protocol.js").Frame} Frame */
 /** @typedef {import("../protocol.js").Message} Message */
 /** @typedef {import("../connection/outbox.js").Entry} Entry */
 
+/** @type {Bundle<typeof import("./thread_panel.js")>} */
+const bundle = new Bundle("thread");
+
 export class Threads {
   /** @type {ThreadPanel | null} */
   #panel = null;
+  /** @type {HTMLElement | null} */
+  #aside = null;
+  /** The root of a thread that is shown as soon as the panel is loaded. @type {string | null} */
+  #opening = null;
+  /** A thread that the server has rendered, until the panel is loaded. @type {any} */
+  #rendered = null;
   /** What the shell showed beside the room before a thread. */
   #before = "auto";
   /** The message that gets the focus after the panel is closed. @type {HTMLElement | null} */
@@ -59,7 +73,7 @@ export class Threads {
 
   /** @returns {string | null} the root of the open thread */
   get root() {
-    return this.#panel?.root ?? null;
+    return this.#opening ?? this.#panel?.root ?? null;
   }
 
   /** @param {Frame} frame @returns {boolean} false for an event of a thread that is not open */
@@ -71,11 +85,30 @@ export class Threads {
   /** Shows the thread that the server has rendered. @param {any} data null if it has rendered none */
   begin(data) {
     if (data) {
-      readHtml(data.messages, threadAside(this.screen.parts), "thread-"); // before the panel adds its buttons
-      this.#made().begin(data);
+      const aside = this.#aside ?? this.#makeAside();
+      readHtml(data.messages, aside, "thread-"); // before the panel adds its buttons
+      const { apply, state } = this.page;
+      const { root, messages, runs } = data;
+      readCards(part(aside, "[data-timeline]"), state.asks);
+      this.#opening = root;
+      apply({ type: "thread.opened", root });
+      apply({ type: "thread.loaded", root, messages, runs });
+      this.#rendered = { data, seq: state.seq };
+      void this.#beginPanel();
     }
-    this.#panel?.showUnsent(this.#unsent);
     this.#markRoot();
+  }
+
+  /** Lets the panel take over what the server has rendered. After a failure, `show` and `reload` try again. */
+  async #beginPanel() {
+    const module = await bundle.load().catch(() => null);
+    if (!module || !this.#rendered) return;
+    const { data, seq } = this.#rendered;
+    this.#opening = this.#rendered = null;
+    const panel = this.#make(module);
+    panel.begin(data);
+    panel.showUnsent(this.#unsent);
+    if (this.page.state.seq !== seq) panel.show([{ what: "everything" }], { type: "thread.loaded" });
   }
 
   /** Shows the line below a root. @param {HTMLElement} article @param {Message} message */
@@ -110,11 +143,13 @@ export class Threads {
   /** @param {Change[]} changes @param {Frame} frame */
   show(changes, frame) {
     this.#panel?.show(changes, frame);
+    if (this.#rendered && (frame.message ?? frame.run)?.thread === this.root) void this.#beginPanel();
     if (changes.some(({ what }) => what === "everything")) this.#markRoot();
   }
 
   /** Loads the replies that could not be loaded while there was no connection. */
   reload() {
+    if (this.#rendered) void this.#beginPanel();
     this.#panel?.reload();
   }
 
@@ -133,11 +168,13 @@ export class Threads {
   /** @param {string} root @param {{push?: boolean}} [options] @returns {Promise<void>} resolved when its messages are loaded */
   async open(root, { push = true } = {}) {
     if (this.#hasEnded) return;
-    const panel = this.#made();
-    if (panel.root === root) return panel.composer.field.focus();
+    if (this.root === root) return this.#panel?.composer.field.focus();
+    this.#forget();
     if (push) history.pushState({ thread: root }, "", this.#addressOf(root));
     if (this.shell.dataset.aside !== "thread") this.#before = this.shell.dataset.aside ?? "auto";
     this.shell.dataset.aside = "thread";
+    const panel = this.#panel ?? (await this.#loadFor(root));
+    if (!panel) return;
     const loaded = panel.open(root);
     panel.showUnsent(this.#unsent);
     this.#markRoot();
@@ -145,10 +182,37 @@ export class Threads {
     await loaded;
   }
 
+  /** Loads the panel, and shows its empty frame meanwhile. @param {string} root @returns {Promise<ThreadPanel | null>} null: not shown */
+  async #loadFor(root) {
+    const writing = part(this.#aside ?? this.#makeAside(), "[data-writing]");
+    this.#opening = root;
+    this.page.apply({ type: "thread.opened", root });
+    this.#markRoot();
+    const field = /** @type {HTMLTextAreaElement} */ (part(writing, "textarea"));
+    field.readOnly = writing.inert = true; // the form does not know its thread yet
+    const module = await bundle.load().catch(() => null);
+    field.readOnly = writing.inert = false;
+    if (this.#opening !== root) return null; // it was closed, or another one was opened
+    if (!module) {
+      this.page.tell(gettext("This could not be loaded. Try again, or load the page again."));
+      this.close();
+      return null;
+    }
+    this.#opening = null;
+    return this.#panel ?? this.#make(module);
+  }
+
+  /** The thread for which the panel is being loaded is not shown any more. */
+  #forget() {
+    if (this.#opening) this.page.apply({ type: "thread.closed", root: this.#opening });
+    this.#opening = this.#rendered = null;
+  }
+
   close({ push = true } = {}) {
-    const root = this.#panel?.root;
+    const { root } = this;
     if (!root) return;
     if (push) history.pushState({}, "", this.address);
+    this.#forget();
     this.#panel?.close();
     this.shell.dataset.aside = this.#before === "thread" ? "auto" : this.#before;
     this.#markRoot();
@@ -157,10 +221,32 @@ export class Threads {
     opener?.focus();
   }
 
-  /** @returns {ThreadPanel} */
-  #made() {
-    if (this.#panel) return this.#panel;
-    const aside = threadAside(this.screen.parts);
+  /** Draws the cards of the open thread. @returns {Promise<boolean>} false if they could not be loaded */
+  async ready() {
+    return (await this.#panel?.view.acting.ready()) ?? false;
+  }
+
+  /** @param {typeof import("./thread_panel.js")} module @returns {ThreadPanel} */
+  #make(module) {
+    const { page, unread } = this;
+    this.#panel = new module.ThreadPanel(this.#aside ?? this.#makeAside(), {
+      ...page,
+      onRead: (root) => this.#onRead(root),
+      onMove: (from, to) => this.#onMove(from, to),
+      onFollow: (root, following, count) => this.#changeUnread(root, () => unread.set(root, following, count)),
+    });
+    return this.#panel;
+  }
+
+  /** @returns {HTMLElement} the panel, from its template if the server has rendered none */
+  #makeAside() {
+    const { parts } = this.screen;
+    let aside = /** @type {HTMLElement | undefined} */ (parts.find(({ id }) => id === "thread"));
+    if (!aside) {
+      aside = clone("thread");
+      part(document, ".shell").append(aside);
+      parts.push(aside);
+    }
     aside.addEventListener("click", (event) => {
       const link = /** @type {Element} */ (event.target).closest("[data-thread-close], [data-thread-back]");
       if (!link || opensElsewhere(event)) return;
@@ -171,14 +257,8 @@ export class Threads {
       if (event.key !== "Escape" || event.defaultPrevented || event.isComposing) return;
       if (!document.querySelector(":popover-open")) this.close(); // else the browser closes the menu
     });
-    const { page, unread } = this;
-    this.#panel = new ThreadPanel(aside, {
-      ...page,
-      onRead: (root) => this.#onRead(root),
-      onMove: (from, to) => this.#onMove(from, to),
-      onFollow: (root, following, count) => this.#changeUnread(root, () => unread.set(root, following, count)),
-    });
-    return this.#panel;
+    this.#aside = aside;
+    return aside;
   }
 
   /** @param {string} root */
@@ -210,7 +290,7 @@ export class Threads {
   /** Marks the root of the open thread in the room. */
   #markRoot() {
     for (const article of this.timeline.querySelectorAll("[data-thread-open]")) article.removeAttribute("data-thread-open");
-    const root = this.#panel?.root;
+    const { root } = this;
     if (root) document.getElementById(`message-${root}`)?.setAttribute("data-thread-open", "");
   }
 

@@ -1,12 +1,12 @@
 // @ts-check
 // One message on the page. A change of state changes attributes and texts; no element is rebuilt.
 
-import { setSteerButton } from "../acting/steering.js";
 import { setSign } from "../acting/sentences.js";
 import { clone, neededPart, part, setMark, setText } from "../elements.js";
 import { failureWords } from "../failures.js";
 import { shownHandle } from "../namesakes.js";
 import { setGrowing, setHtml, setPlain } from "./message_body.js";
+import { setSteerButton } from "./steer_button.js";
 import { fill, gettext, ngettext } from "../../maru/translations.js";
 
 /** @typedef {import("../elements.js").Speaker} Speaker */

@@ -19,10 +19,7 @@ import {
   setVersions,
   setWhole,
 } from "./message_view.js";
-import { setAsks } from "../acting/asks.js";
-import { setRound } from "../acting/round_strip.js";
-import { setSteered } from "../acting/steering.js";
-import { mergedSteps, setSteps } from "../acting/steps.js";
+import { ActingParts } from "../acting/acting_parts.js";
 import { clone, part, speakerOf } from "../elements.js";
 import { decorate } from "./message_body.js";
 import { FrameCommits } from "./frame_commits.js";
@@ -71,6 +68,7 @@ export class TimelineView {
     this.prefix = prefix;
     this.thread = thread;
     this.hint = hint;
+    this.acting = new ActingParts(this);
     this.register(this.articles);
     for (const run of state.openRuns) if (run.replaces && !run.answer) this.#refreshQueued(run);
     const unread = timeline.querySelector("[data-unread]");
@@ -98,9 +96,7 @@ export class TimelineView {
       this.#showReactions(article);
       this.#showHint(article);
       if (this.state.rules.states[article.dataset.state ?? ""]?.stop) this.#refresh(article);
-      const message = this.messageOf(article);
-      if (message?.round) setRound(article, message, this.state); // with local times
-      if (article.dataset.author === "persona") this.showSteps(article);
+      else this.acting.show(article); // with local times
     }
     arrange(articles, this.state.rules);
     this.count();
@@ -156,13 +152,13 @@ export class TimelineView {
     if (version.id === current?.id) return this.#endVersion(article);
     article.setAttribute("data-earlier-version", ""); // without votes: they are for the last version
     this.#earlier.set(article, version);
-    this.showSteps(article);
+    this.acting.show(article);
   }
 
   /** @param {HTMLElement} article that shows the last version from now on */
   #endVersion(article) {
     article.removeAttribute("data-earlier-version");
-    if (this.#earlier.delete(article)) this.showSteps(article);
+    if (this.#earlier.delete(article)) this.acting.show(article);
   }
 
   /** @param {HTMLElement} article @returns {string} */
@@ -181,7 +177,7 @@ export class TimelineView {
     const rules = this.state.rules.states[state];
     const about = { run, stoppedBy, why: message?.why ?? null, maySee: this.#rights(article), waitsFor: this.#waitsFor(run) };
     setAnswerState(article, state, rules, about);
-    this.#showAsks(article);
+    this.acting.show(article);
     setCapped(article, message?.deleted ? null : (message?.capped ?? null));
   }
 
@@ -319,15 +315,17 @@ export class TimelineView {
     } else {
       setWhole(article, message, this.handle);
     }
-    if (message.author.kind === "persona") this.#refresh(article);
-    else setPersonState(article, message);
+    if (message.author.kind === "persona") {
+      this.#refresh(article);
+    } else {
+      setPersonState(article, message);
+      this.acting.show(article);
+    }
     setPinned(article, message, this.state.members.get(message.pinned?.by ?? "")?.name ?? "");
     setVersions(article, message);
-    setRound(article, message, this.state);
     this.#showRights(article);
     this.#showReactions(article);
     this.hint(article, message);
-    this.showSteps(article);
   }
 
   /**
@@ -433,28 +431,7 @@ export class TimelineView {
   /** Shows what a run does, and what it asks. @param {string} run */
   #showActing(run) {
     const article = this.#answers.get(run);
-    if (!article) return;
-    this.showSteps(article);
-    this.#refresh(article);
-  }
-
-  /** @param {HTMLElement} article */
-  showSteps(article) {
-    const [run, message] = [this.runOf(article), this.shownOf(article)];
-    const isLast = !this.#earlier.has(article);
-    const steps = isLast ? mergedSteps(message?.steps, this.state.steps.get(run?.id ?? "")) : (message?.steps ?? []);
-    setSteps(article, message?.deleted ? [] : steps, this.state.rules, {
-      done: !this.state.rules.states[this.state.answerState(message)].stop,
-      asking: this.state.asks.callsOf(run?.id ?? ""),
-      mayOpen: ({ shown }) => shown !== undefined || (isLast && run !== undefined && this.state.maySeeCalls(run)),
-    });
-    setSteered(article, (!message?.deleted && message?.steered) || [], this.state);
-  }
-
-  /** @param {HTMLElement} article */
-  #showAsks(article) {
-    const deleted = this.messageOf(article)?.deleted;
-    setAsks(article, deleted ? [] : this.state.asks.of(article.dataset.runId ?? ""), this.state);
+    if (article) this.#refresh(article);
   }
 
   /** @param {Run | undefined} run @returns {"me" | "people" | "answer"} what a waiting run waits for */
@@ -469,7 +446,7 @@ export class TimelineView {
   #showRound(run) {
     const message = run.round ? this.state.messages.get(run.message) : undefined;
     const article = message && this.#messages.get(message.id);
-    if (article) setRound(article, message, this.state);
+    if (article) this.acting.show(article);
   }
 
   #showSpeakers() {

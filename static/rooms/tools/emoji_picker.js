@@ -1,79 +1,49 @@
 // @ts-check
-// The picker of all emoji. Its module and its data are loaded when it is opened for the first time; the
-// data has the names and the search words of the page's language.
+// The picker of all emoji: the entry of the bundle `emoji`. The library and its data are files of their own; the data has
+// the names and the search words of the page's language.
 
 import { part, setText } from "../elements.js";
-import { place } from "../../maru/menu.js";
+import { load } from "../../maru/on_demand.js";
 import { gettext } from "../../maru/translations.js";
 
 /** @typedef {HTMLElement & {i18n: object}} Picker of emoji-picker-element */
 
-export class EmojiPicker {
-  /** @type {Promise<Picker> | undefined} */
-  #picker;
-  /** @type {(emoji: string) => void} */
-  #onPick = () => {};
+/**
+ * Makes the picker inside its popover.
+ * @param {HTMLElement} popover @param {(emoji: string) => void} onPick
+ * @returns {Promise<Picker>} rejected if the library could not be loaded
+ */
+export async function makePicker(popover, onPick) {
+  const { module = "", data = "" } = popover.dataset;
+  await load(module);
+  const picker = /** @type {Picker} */ (document.createElement("emoji-picker"));
+  picker.setAttribute("data-source", data);
+  picker.setAttribute("locale", document.documentElement.lang);
+  picker.i18n = words();
+  picker.className = "emoji-picker";
+  part(popover, "[data-emoji-place]").replaceChildren(picker);
+  const root = picker.shadowRoot;
+  if (root) new MutationObserver(() => showNone(popover, root)).observe(root, { childList: true, subtree: true });
+  // The library throws at Enter if there is nothing to choose: before its handler.
+  popover.addEventListener("keydown", (event) => onKey(event, picker), { capture: true });
+  popover.addEventListener("emoji-click", (event) => {
+    const { unicode } = /** @type {CustomEvent<{unicode?: string}>} */ (event).detail;
+    popover.hidePopover();
+    if (unicode) onPick(unicode);
+  });
+  return picker;
+}
 
-  /** @param {HTMLElement} popover @param {(sentence: string) => void} tell */
-  constructor(popover, tell) {
-    this.popover = popover;
-    this.tell = tell;
-    // The library throws at Enter if there is nothing to choose: before its handler.
-    popover.addEventListener("keydown", (event) => this.#onKey(event), { capture: true });
-    popover.addEventListener("emoji-click", (event) => {
-      const { unicode } = /** @type {CustomEvent<{unicode?: string}>} */ (event).detail;
-      popover.hidePopover();
-      if (unicode) this.#onPick(unicode);
-    });
-  }
+/** @param {KeyboardEvent} event @param {Picker} picker */
+function onKey(event, { shadowRoot: root }) {
+  if (event.key !== "Enter" || !root?.activeElement?.matches("input")) return;
+  if (!hasResults(root)) event.stopPropagation();
+}
 
-  /** @param {HTMLElement} anchor @param {(emoji: string) => void} onPick */
-  async open(anchor, onPick) {
-    this.#onPick = onPick;
-    this.#picker ??= this.#load();
-    try {
-      const picker = await this.#picker;
-      this.popover.showPopover();
-      place(this.popover, anchor, "below-end");
-      this.#search(picker)?.focus();
-    } catch {
-      this.#picker = undefined;
-      this.tell(gettext("The emoji could not be loaded. Try again."));
-    }
-  }
-
-  /** @returns {Promise<Picker>} */
-  async #load() {
-    const { module = "", data = "" } = this.popover.dataset;
-    await import(module);
-    const picker = /** @type {Picker} */ (document.createElement("emoji-picker"));
-    picker.setAttribute("data-source", data);
-    picker.setAttribute("locale", document.documentElement.lang);
-    picker.i18n = words();
-    picker.className = "emoji-picker";
-    part(this.popover, "[data-emoji-place]").replaceChildren(picker);
-    const root = picker.shadowRoot;
-    if (root) new MutationObserver(() => this.#showNone(root)).observe(root, { childList: true, subtree: true });
-    return picker;
-  }
-
-  /** @param {KeyboardEvent} event */
-  #onKey(event) {
-    const picker = /** @type {Picker | null} */ (this.popover.querySelector("emoji-picker"));
-    if (event.key !== "Enter" || !picker?.shadowRoot?.activeElement?.matches("input")) return;
-    if (!hasResults(picker.shadowRoot)) event.stopPropagation();
-  }
-
-  /** Says that a search has found nothing: the library shows an empty list. @param {ShadowRoot} root */
-  #showNone(root) {
-    const isSearch = root.querySelector("#search-results") !== null;
-    setText(this.popover, "[data-emoji-none]", isSearch && !hasResults(root) ? gettext("No matches.") : "");
-  }
-
-  /** @param {Picker} picker @returns {HTMLInputElement | null | undefined} */
-  #search(picker) {
-    return picker.shadowRoot?.querySelector("input");
-  }
+/** Says that a search has found nothing: the library shows an empty list. @param {HTMLElement} popover @param {ShadowRoot} root */
+function showNone(popover, root) {
+  const isSearch = root.querySelector("#search-results") !== null;
+  setText(popover, "[data-emoji-none]", isSearch && !hasResults(root) ? gettext("No matches.") : "");
 }
 
 /** @param {ShadowRoot} root @returns {boolean} */

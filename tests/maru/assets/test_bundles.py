@@ -23,15 +23,15 @@ def own_files(suffix: str) -> set[str]:
     return {path for path in found if not path.startswith("vendor/")}
 
 
-def test_bundles_have_every_style_sheet_and_module() -> None:
-    scripts, styles = (bundles.sources(name, STATIC) for name in (bundles.SCRIPT, bundles.STYLES))
+def test_each_style_sheet_and_module_is_in_one_bundle() -> None:
+    files = {name: list(bundles.sources(name, STATIC)) for name in bundles.names()}
+    together = sorted(path for paths in files.values() for path in paths)
 
-    assert own_files(".css") == {path for path in styles if not path.startswith("vendor/")}
-    assert own_files(".js") - {bundles.ALONE, TYPES} == {
-        path for path in scripts if not path.startswith("vendor/")
-    }
-    assert next(iter(styles)) == "css/base/tokens.css"
-    assert next(reversed(scripts)) == bundles.ENTRY
+    assert together == sorted(own_files(".css") | own_files(".js") - {bundles.ALONE, TYPES})
+    assert files[bundles.STYLES][0] == "css/base/tokens.css"
+    assert files[bundles.SCRIPT][-1] == bundles.ENTRY
+    for name, entry in bundles.ON_DEMAND.items():
+        assert files[name][-1] == entry
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ export { work as later };
 """,
     }
 
-    linked = modules.link(modules.order("a/main.js", read(files)), "bundles")
+    linked = modules.link(modules.order("a/main.js", read(files)))
 
     script = linked.replace("(()=>{", "await (async()=>{")  # for the `await` of this test
     run = ["node", "--input-type=module", "--eval", script]
@@ -101,12 +101,39 @@ export { work as later };
     assert "/**" not in linked
 
 
-def test_paths_of_dynamic_imports_are_relative_to_the_bundle() -> None:
-    files = {"rooms/maths.js": 'export const load = () => import("../vendor/katex/katex.js");\n'}
+def test_script_that_is_loaded_later_has_the_modules_of_the_first_one() -> None:
+    first = {
+        "maru/on_demand.js": """
+const given = {};
+export function give(modules) {
+  Object.assign(given, modules);
+}
+export const later = (link) => link(given);
+""",
+        "a/counter.js": """
+const all = [];
+export const count = (name) => all.push(name);
+""",
+        "a/page.js": """
+import { later } from "../maru/on_demand.js";
+import { count } from "./counter.js";
+count("page");
+globalThis.later = later;
+""",
+    }
+    more = {
+        "b/card.js": """
+import { count } from "../a/counter.js";
+export const twice = () => [count("one"), count("two")];
+"""
+    }
+    linked = modules.link(first, ["a/counter.js"])
+    later = modules.link_more(more, ["a/counter.js"], "b/card.js")
 
-    linked = modules.link(modules.order("rooms/maths.js", read(files)), "bundles")
-
-    assert 'import("../vendor/katex/katex.js")' in linked
+    begun = later.replace("export const link", "const link")
+    script = f"{linked}\n{begun}\nconsole.log(globalThis.later(link).twice().join());"
+    run = ["node", "--input-type=module", "--eval", script]
+    assert subprocess.run(run, capture_output=True, text=True, check=True).stdout == "2,3\n"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +190,7 @@ def test_unsupported_module_is_refused(text: str, error: str) -> None:
     files = {"a.js": text, "b.js": "export const one = 1;\n"}
 
     with pytest.raises(modules.CannotLink, match=error):
-        modules.link(modules.order("a.js", read(files)), "bundles")
+        modules.link(modules.order("a.js", read(files)))
 
 
 def test_name_follows_the_content_and_an_edit_needs_no_restart(

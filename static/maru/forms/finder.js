@@ -2,9 +2,9 @@
 // A finder as a combobox (WAI-ARIA Authoring Practices, "Combobox"): suggests what the server finds while
 // words are typed, and ticks what is picked. Without this module, the finder's button sends the form.
 
-import { icon as drawing, personaMark, personMark } from "./avatars.js";
-import { nextIndex } from "./menu.js";
-import { fill, gettext, ngettext } from "./translations.js";
+import { icon as drawing, personaMark, personMark } from "../avatars.js";
+import { nextIndex } from "../menu.js";
+import { fill, gettext, ngettext } from "../translations.js";
 
 /** @typedef {{id: string, name: string, note: string, wood?: string, pigment?: string, lattice?: string, icon?: string}} Found */
 
