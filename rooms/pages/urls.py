@@ -108,6 +108,7 @@ urlpatterns = [
     path("personas/<uuid:persona_id>/rooms/", settings.add_to_rooms, name="add_to_rooms"),
     path("approvals/<uuid:call_id>/decide/", decisions.decide, name="decide"),
     path("questions/<uuid:question_id>/answer/", decisions.answer, name="answer_question"),
+    path("questions/<uuid:question_id>/close/", decisions.close, name="close_question"),
     path("rounds/<uuid:round_id>/cancel/", decisions.cancel_round, name="cancel_round"),
     path("rounds/<uuid:round_id>/skip/", decisions.skip_step, name="skip_step"),
     path("rooms/<uuid:room_id>/summary/", prompts.summary, name="summary"),

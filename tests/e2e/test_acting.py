@@ -271,6 +271,21 @@ def test_question_is_answered_by_who_is_asked(three: Three) -> None:
     assert "The second" in three.asker.answer_text.inner_text()
 
 
+def test_moderator_closes_a_question(three: Three) -> None:
+    three.ask(QUESTION, "waiting")
+    expect(card(three.onlooker).get_by_role("button")).to_have_count(0)
+    buttons = card(three.moderator).get_by_role("button")
+    expect(buttons).to_have_text(["Close the question"])
+    three.moderator.page.wait_for_timeout(600)  # as in `press`
+
+    buttons.click()
+
+    for each in three:
+        each.ended()
+        expect(card(each)).to_have_attribute("data-state", "answered")
+        expect(card(each).get_by_role("button")).to_have_count(0)
+
+
 def test_member_steers_a_running_answer(three: Three, provider: Provider) -> None:
     three.ask(HELD, "thinking")
     expect(three.onlooker.answer.locator(".step")).to_have_count(1)

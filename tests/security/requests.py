@@ -96,6 +96,7 @@ PAGES: dict[str, dict[str, str]] = {
     "rooms:persona_votes": {},
     "rooms:decide": {"decision": "allow", "arguments_sha256": "0" * 64},
     "rooms:answer_question": {"text": "yes"},
+    "rooms:close_question": {},
     "rooms:cancel_round": {},
     "rooms:skip_step": {},
     "rooms:cancel": {},

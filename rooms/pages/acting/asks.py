@@ -19,6 +19,7 @@ from accounts.particles import fill, pieces
 from rooms import queries
 from rooms.models import ToolCall
 from rooms.pages.acting.argument_rows import Arguments, argument_rows, visible
+from rooms.permissions import MODERATE, POST
 from rooms.protocol.payloads import ApprovalBody, QuestionBody, RoomState
 from rooms.runs.steps.policy import calls_to_decide
 
@@ -30,8 +31,8 @@ Pieces = list[tuple[str, str]]
 class Ask:
     """A card or a line: `title` is a sentence, `note` stands below it.
 
-    `is_mine` says that the reader may decide or answer. `json` is for scripts, and `shown_json`
-    for people.
+    `is_mine` says that the reader may decide or answer, `may_close` that the reader may end the
+    question. `json` is for scripts, and `shown_json` for people.
     """
 
     id: UUID
@@ -39,6 +40,7 @@ class Ask:
     title: Pieces
     note: str
     is_mine: bool
+    may_close: bool = False
     changes: bool = False
     may_for_run: bool = False
     arguments: Arguments | None = None
@@ -59,6 +61,8 @@ class People:
     personas: Mapping[UUID, str]
     askers: Mapping[UUID, UUID | None]
     """By run, the user whose question it answers."""
+    permissions: Collection[str] = ()
+    """Those of the reader in the room."""
 
 
 def asks_of(user: User, state: RoomState) -> dict[UUID, list[Ask]]:
@@ -72,6 +76,7 @@ def asks_of(user: User, state: RoomState) -> dict[UUID, list[Ask]]:
         members={member.user: member.name for member in state.members},
         personas={persona.id: persona.name for persona in state.personas},
         askers={run.id: run.requested_by for run in state.runs},
+        permissions=state.permissions,
     )
     mine = [each.id for each in state.approvals if user.pk in each.asked_of]
     # The right may have ended since the call was asked.
@@ -134,6 +139,7 @@ def question_ask(question: QuestionBody, people: People) -> Ask:
         title=title,
         note=until(question.expires_at) if is_mine else "",
         is_mine=is_mine,
+        may_close=may_close(people.askers.get(question.run), people),
         text=question.text,
         choices=question.choices,
         answers=[
@@ -141,6 +147,11 @@ def question_ask(question: QuestionBody, people: People) -> Ask:
             for each in question.answers
         ],
     )
+
+
+def may_close(asker: UUID | None, people: People) -> bool:
+    """Return True if the reader may end a question: the asker of its run, or a moderator."""
+    return MODERATE in people.permissions or (asker == people.me and POST in people.permissions)
 
 
 def asker_words(asker: UUID | None, people: People) -> str:

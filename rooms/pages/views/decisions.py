@@ -57,6 +57,18 @@ def answer(request: HttpRequest, question_id: UUID) -> HttpResponse:
 
 
 @require_POST
+def close(request: HttpRequest, question_id: UUID) -> HttpResponse:
+    """End a question of a persona with the answers so far."""
+    user = require_user(request)
+    call = access_call(user, question_id, VIEW)
+    try:
+        services.close_question(user=user, question_id=question_id)
+    except (Conflict, Invalid) as error:
+        show_error(request, error)
+    return _to_answer(call)
+
+
+@require_POST
 def cancel_round(request: HttpRequest, round_id: UUID) -> HttpResponse:
     """Cancel a round."""
     user = require_user(request)

@@ -136,7 +136,11 @@ function setQuestion(section, ask, state) {
   setAnswers(section, ask);
   const wasMine = section.hasAttribute("data-mine");
   const form = part(section, "[data-answer]");
+  const mayClose = state.mayClose(state.runs.get(ask.run));
   section.toggleAttribute("data-mine", isMine);
+  section.toggleAttribute("data-may-close", mayClose);
+  part(section, "[data-close]").hidden = !mayClose;
+  part(section, ".ask-acts").hidden = !isMine && !mayClose;
   const time = soon(new Date(ask.expires_at));
   setText(section, "[data-note]", isMine ? fill(gettext("The answer goes on without you after %(time)s."), { time }) : "");
   if (wasMine && !isMine && form.contains(document.activeElement)) section.focus();
@@ -178,7 +182,7 @@ function end(section, item, state) {
   section.dataset.state = ask.state;
   section.dataset.lost = isLost;
   section.removeAttribute("data-mine");
-  section.removeAttribute("data-denying");
+  for (const name of ["data-may-close", "data-denying"]) section.removeAttribute(name);
   for (const each of section.querySelectorAll(":scope > :not(.ask-head, [data-text], .ask-answer)")) each.remove();
   for (const each of section.querySelectorAll(".tag, .ask-time")) each.remove();
   setSign(part(section, "[data-sign]"), SIGNS[ask.state], 16);

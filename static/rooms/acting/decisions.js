@@ -34,7 +34,8 @@ export function startDecisions(view, guard, { request, apply, showError }) {
     if (!(card instanceof HTMLElement) || !(event.target instanceof HTMLFormElement)) return;
     event.preventDefault();
     const sent = new FormData(event.target, event.submitter);
-    if (card.dataset.kind === "approval") void decide(card, sent);
+    if (event.target.matches("[data-close]")) void close(card);
+    else if (card.dataset.kind === "approval") void decide(card, sent);
     else void answer(card, sent);
   });
   timeline.addEventListener("keydown", (event) => {
@@ -89,6 +90,11 @@ export function startDecisions(view, guard, { request, apply, showError }) {
     const said = choice === null ? { text: sent.get("text") } : { choice };
     const command = { type: "question.answer", question: card.dataset.ask, ...said };
     await attempt(card, () => request(command));
+  }
+
+  /** Ends a question with the answers so far. @param {HTMLElement} card */
+  async function close(card) {
+    await attempt(card, () => callApi("POST", `/questions/${card.dataset.ask}/close`));
   }
 
   /** @param {HTMLElement} card @param {() => Promise<any>} send */

@@ -4,7 +4,7 @@
 
 const PAUSE_MS = 500;
 const LOOK_MS = 100;
-const CARDS = "[data-ask][data-mine]";
+const CARDS = "[data-ask]:is([data-mine], [data-may-close])";
 
 export class PressGuard {
   /** @type {WeakMap<Element, {top: number, place: number, at: number}>} */

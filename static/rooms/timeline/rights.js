@@ -44,6 +44,12 @@ export class Rights {
     return run.requested_by === this.me || this.permissions.has("moderate");
   }
 
+  /** @param {Run | undefined} run @returns {boolean} whether the reader may end a question that it asks */
+  mayClose(run) {
+    const asker = run?.requested_by === this.me && this.permissions.has("post");
+    return asker || this.permissions.has("moderate");
+  }
+
   /** @param {Run} run @returns {boolean} whether the reader may retry it */
   mayRetry(run) {
     if (!this.rules.retryable_run_states.includes(run.state ?? "")) return false;
