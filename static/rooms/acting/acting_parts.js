@@ -50,6 +50,7 @@ export class ActingParts {
 
   /** Draws the parts of a message, now or when the bundle is loaded. @param {HTMLElement} article */
   show(article) {
+    this.#start();
     if (acting.module && !this.#undrawn.size) return acting.module.drawActing(article, this.view);
     if (!this.#has(article)) return;
     this.#undrawn.add(article);
@@ -58,11 +59,14 @@ export class ActingParts {
 
   /** Requests what cards need, and watches them. Call it when the asks of the room have changed. */
   look() {
-    if (acting.module && this.#callbacks) {
-      this.#loadDetails ??= acting.module.startActing(this.view, this.guard, this.#callbacks);
-      this.#loadDetails();
-    }
+    this.#start();
+    this.#loadDetails?.();
     this.guard.look();
+  }
+
+  #start() {
+    if (!acting.module || !this.#callbacks) return;
+    this.#loadDetails ??= acting.module.startActing(this.view, this.guard, this.#callbacks);
   }
 
   /** Draws what is not drawn yet. After a failure, the next call tries again. @returns {Promise<boolean>} false: not loaded */

@@ -14,7 +14,7 @@ from rooms import services
 from rooms.models import Message, Run
 from rooms.permissions import set_room_role
 from rooms.queries import MAX_BYTES
-from rooms.runs.steps import policy
+from rooms.runs.steps import policy, waiting
 from tests.rooms.acting import (
     LOOK,
     SEND,
@@ -26,6 +26,7 @@ from tests.rooms.acting import (
     started,
     waiting_run,
 )
+from tests.rooms.asking import make_question
 from tests.rooms.conftest import Cast
 from tests.rooms.pages.browsing import browser, data_of, get, messages_on, page, post, words
 
@@ -187,6 +188,29 @@ def test_data_of_the_page_has_no_arguments(cast: Cast) -> None:
 
     assert CANARY not in json.dumps(data_of(html))
     assert html.count(CANARY) == 3  # its row, and the JSON for people and for scripts
+
+
+# Questions
+
+
+@pytest.mark.django_db
+def test_asker_and_moderators_close_a_question_without_scripts(cast: Cast) -> None:
+    job = started(cast)
+    question = make_question(job.run, cast.owner.pk)
+    waiting.wait(job, "Let me ask.", None)
+
+    for user in (cast.member, cast.moderator, cast.owner):
+        assert "Close the question" in words(card(cast, user))
+    html = card(cast, cast.reader)
+    assert "data-may-close" not in html
+    assert re.search(r'class="ask-acts" hidden', html)
+    assert post(cast.reader, "close_question", question.pk).status_code == 403
+    assert post(cast.stranger, "close_question", question.pk).status_code == 404
+    answer = post(cast.moderator, "close_question", question.pk)
+    assert answer.headers["Location"].endswith(f"/messages/{question.call.run.answer_id}/")
+    question.refresh_from_db()
+    assert question.state == "answered"
+    assert "data-may-close" not in page(cast.member, cast.room).split("<template")[0]
 
 
 # What waits
