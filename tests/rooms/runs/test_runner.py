@@ -496,6 +496,65 @@ async def test_answer_that_has_lost_its_lease_is_cancelled_only_once(
     assert restored.is_set()
 
 
+@pytest.mark.parametrize("was_starting", [False, True])
+async def test_late_renewal_cancels_no_later_attempt(
+    cast: Cast,
+    answer: Callable[[Answer], None],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    was_starting: bool,
+) -> None:
+    """A run may be queued and started again before the response to a renewal is there."""
+    monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 10 * DEADLINE)
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
+    may_start, may_respond = threading.Event(), threading.Event()
+    loop, looked = asyncio.get_running_loop(), asyncio.Event()
+    start, renew = lifecycle.start, leases.renew
+
+    def start_later(*args: Any) -> list[Job]:
+        may_start.wait(DEADLINE)
+        return start(*args)
+
+    def respond_late(owner: str, run_ids: Any) -> set[UUID]:
+        if may_respond.is_set():
+            return renew(owner, run_ids)
+        loop.call_soon_threadsafe(looked.set)
+        may_respond.wait(DEADLINE)
+        return set()  # as the database was before the later attempt
+
+    async def is_starting() -> bool:
+        return run_id in worker._starting
+
+    async def is_running() -> bool:
+        return worker._tasks.get(run_id, first) is not first
+
+    monkeypatch.setattr(lifecycle, "start", start_later)
+    monkeypatch.setattr(leases, "renew", respond_late)
+    answer(hang)
+    first: asyncio.Task[None] | None = None
+    async with running_worker() as worker:
+        run_id = await ask(cast)
+        if was_starting:
+            await eventually(is_starting)
+        else:
+            may_start.set()
+            await eventually(is_running)
+        renewing = asyncio.create_task(worker._renew_leases())
+        await looked.wait()
+        may_start.set()
+        await eventually(is_running)
+        first = worker._tasks[run_id]
+        requeued = {"state": RunState.QUEUED, "lease_owner": "", "lease_until": None}
+        await Run.objects.filter(pk=run_id).aupdate(**requeued)
+        await eventually(is_running)
+        later = worker._tasks[run_id]
+        may_respond.set()
+        await renewing
+
+        assert later.cancelling() == 0
+        assert await worker._owns(run_id)
+
+
 @pytest.mark.parametrize("turns", range(5))
 async def test_cancellation_that_arrives_with_a_notification_is_not_lost(turns: int) -> None:
     """`asyncio.wait_for` of Python 3.11 can lose the cancellation."""
