@@ -25,6 +25,8 @@ from rooms.fanout.publisher import Delta, Envelope
 from rooms.models import Message, Run, RunState, Worker
 from rooms.runs import claims, leases, lifecycle, queue, runner
 from rooms.runs.asking import Parts
+from rooms.runs.crews import trees
+from rooms.runs.crews.trees import NOTHING_SPENT, Spent
 from rooms.runs.delta_store import delta_store
 from rooms.runs.deltas import Deltas
 from rooms.runs.lifecycle import Job
@@ -200,6 +202,38 @@ async def test_cancel_stops_the_answer_before_the_next_heartbeat(
             await ended.wait()
 
 
+async def test_stop_during_the_start_is_not_left_to_the_next_heartbeat(
+    cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The renewal that the stop causes finds no task that it could cancel."""
+    monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 10 * DEADLINE)
+    ended = asyncio.Event()
+    start = lifecycle.start
+
+    async def endless(*_: Any, **__: Any) -> AsyncGenerator[Part, None]:
+        try:
+            await asyncio.Event().wait()
+            yield Text("never")
+        finally:
+            ended.set()
+
+    def start_and_stop(*args: Any) -> list[Job]:
+        jobs = start(*args)
+        services.cancel_run(user=cast.member, run_id=jobs[0].run)
+        for _ in range(200):
+            if worker._stopped_early:
+                break
+            time.sleep(0.01)
+        return jobs
+
+    monkeypatch.setattr(lifecycle, "start", start_and_stop)
+    answer(endless)
+    async with running_worker() as worker:
+        await ask(cast)
+        async with asyncio.timeout(DEADLINE):
+            await ended.wait()
+
+
 async def test_runner_ends_an_answer_that_the_engine_does_not_end(
     cast: Cast,
     answer: Callable[[Answer], None],
@@ -217,10 +251,24 @@ async def test_runner_ends_an_answer_that_the_engine_does_not_end(
     assert (run.error_code, run.answer.text) == ("timeout", "so far")
 
 
-async def test_limits_of_the_settings_are_passed_to_the_engine(
-    cast: Cast, answer: Callable[[Answer], None], settings: Settings
+@pytest.mark.parametrize(
+    ("spent", "limits"),
+    [
+        (NOTHING_SPENT, Limits(seconds=11, characters=12, tokens=13)),
+        (Spent(tokens=4, seconds=3, share=2), Limits(seconds=8, characters=12, tokens=4)),
+        (Spent(tokens=90, seconds=90), Limits(seconds=1, characters=12, tokens=1)),
+    ],
+)
+async def test_limits_without_what_the_tree_has_used_are_passed_to_the_engine(
+    cast: Cast,
+    answer: Callable[[Answer], None],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    spent: Spent,
+    limits: Limits,
 ) -> None:
     settings.RUN_SECONDS, settings.RUN_CHARACTERS, settings.RUN_TOKENS = 11, 12, 13
+    monkeypatch.setattr(trees, "spent", lambda _run: spent)
     given = []
 
     async def note(*_: Any, limits: Limits, **__: Any) -> AsyncGenerator[Part, None]:
@@ -231,7 +279,7 @@ async def test_limits_of_the_settings_are_passed_to_the_engine(
     async with running_worker():
         await run_in_state(await ask(cast), RunState.COMPLETED)
 
-    assert given == [Limits(seconds=11, characters=12, tokens=13)]
+    assert given == [limits]
 
 
 async def test_leases_are_renewed_while_all_threads_of_runs_are_busy(
