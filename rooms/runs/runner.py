@@ -244,23 +244,25 @@ class Runner:
 
     async def _renew_leases(self) -> None:
         """Renew the leases of this worker, and cancel the answers whose lease is lost."""
-        tasks, starting = self._tasks.copy(), self._starting.copy()
-        run_ids = [*tasks, *starting]
+        tasks = self._tasks.copy()
+        run_ids = [*tasks, *self._starting]
         if not run_ids:
             return
         asked_at = asyncio.get_running_loop().time()
         renewed = await in_thread(HEARTBEATS, leases.renew, self.name, run_ids)
         for run_id in run_ids:
-            if run_id not in self._tasks:
+            task = self._tasks.get(run_id)
+            if task is None:
                 if run_id not in renewed and run_id in self._starting:
                     self._stopped_early.add(run_id)
-                continue
-            is_later = run_id not in starting and self._tasks[run_id] is not tasks[run_id]
-            if run_id in renewed:
+            elif run_id in renewed:
                 self._leases[run_id] = asked_at + queue.LEASE.total_seconds()
-            elif not is_later and self._leases.pop(run_id, None) is not None:
+            elif task is not tasks.get(run_id):
+                # Started since, maybe by a later claim than this response knows.
+                wakeup.stopped.set()
+            elif self._leases.pop(run_id, None) is not None:
                 # Only once: a task that has lost its lease stores the text that it has published.
-                self._tasks[run_id].cancel()
+                task.cancel()
 
     async def _owns(self, run_id: UUID) -> bool:
         """Return True if this worker holds the lease of a run.

@@ -1,5 +1,7 @@
 """An answer of a persona calls a tool of an MCP server."""
 
+import json
+
 import pytest
 from pytest_django import Settings
 
@@ -34,3 +36,8 @@ async def test_a_tool_of_a_server_answers_the_model(
     assert result.text == "The tools said: [result of server_echo]\nfrom afar"
     assert set(good.sent("x-team")) == {"blue"}
     assert good.requests[-1][0] == "DELETE"  # the session ends with the answer
+    sent = json.dumps([request.body for request in provider.requests])
+    assert "from afar" in sent
+    assert "blue" not in sent
+    assert good.address not in sent
+    assert "echo" not in provider.requests[0].messages[0]["content"]  # a server writes no rules

@@ -487,8 +487,9 @@ def go_on(cast: Cast) -> None:
     call = allow(cast)
     job = start(cast)
     acting.execute(job, call)
-    services.show_result(user=cast.member, run_id=job.run, call_id=call)
     acting.complete(job)
+    # Last, because the end of the answer tells the whole message.
+    services.show_result(user=cast.member, run_id=job.run, call_id=call)
 
 
 def expire_call(cast: Cast) -> None:

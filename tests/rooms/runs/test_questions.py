@@ -1,6 +1,7 @@
 """Questions of personas to people: asked, answered, closed, expired and withdrawn."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -335,6 +336,18 @@ def test_only_people_who_are_asked_and_have_not_answered_find_the_question(cast:
         "reader": none,
         "stranger": none,
     }
+
+
+def test_question_is_listed_only_while_the_user_may_answer(cast: Cast) -> None:
+    asked(cast)
+    people = (cast.owner, cast.moderator, cast.member)
+
+    services.put_member(
+        user=cast.owner, room_id=cast.room.pk, member_id=cast.moderator.pk, role="reader"
+    )
+    cast.member.scope = replace(cast.member.scope, team_id=uuid4())  # the token of another team
+
+    assert [questions_for(user).exists() for user in people] == [True, False, False]
 
 
 def test_question_of_an_unknown_call_is_not_found(cast: Cast) -> None:

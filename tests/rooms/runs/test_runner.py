@@ -25,6 +25,8 @@ from rooms.fanout.publisher import Delta, Envelope
 from rooms.models import Message, Run, RunState, Worker
 from rooms.runs import claims, leases, lifecycle, queue, runner
 from rooms.runs.asking import Parts
+from rooms.runs.crews import trees
+from rooms.runs.crews.trees import NOTHING_SPENT, Spent
 from rooms.runs.delta_store import delta_store
 from rooms.runs.deltas import Deltas
 from rooms.runs.lifecycle import Job
@@ -200,6 +202,38 @@ async def test_cancel_stops_the_answer_before_the_next_heartbeat(
             await ended.wait()
 
 
+async def test_stop_during_the_start_is_not_left_to_the_next_heartbeat(
+    cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The renewal that the stop causes finds no task that it could cancel."""
+    monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 10 * DEADLINE)
+    ended = asyncio.Event()
+    start = lifecycle.start
+
+    async def endless(*_: Any, **__: Any) -> AsyncGenerator[Part, None]:
+        try:
+            await asyncio.Event().wait()
+            yield Text("never")
+        finally:
+            ended.set()
+
+    def start_and_stop(*args: Any) -> list[Job]:
+        jobs = start(*args)
+        services.cancel_run(user=cast.member, run_id=jobs[0].run)
+        for _ in range(200):
+            if worker._stopped_early:
+                break
+            time.sleep(0.01)
+        return jobs
+
+    monkeypatch.setattr(lifecycle, "start", start_and_stop)
+    answer(endless)
+    async with running_worker() as worker:
+        await ask(cast)
+        async with asyncio.timeout(DEADLINE):
+            await ended.wait()
+
+
 async def test_runner_ends_an_answer_that_the_engine_does_not_end(
     cast: Cast,
     answer: Callable[[Answer], None],
@@ -217,10 +251,24 @@ async def test_runner_ends_an_answer_that_the_engine_does_not_end(
     assert (run.error_code, run.answer.text) == ("timeout", "so far")
 
 
-async def test_limits_of_the_settings_are_passed_to_the_engine(
-    cast: Cast, answer: Callable[[Answer], None], settings: Settings
+@pytest.mark.parametrize(
+    ("spent", "limits"),
+    [
+        (NOTHING_SPENT, Limits(seconds=11, characters=12, tokens=13)),
+        (Spent(tokens=4, seconds=3, share=2), Limits(seconds=8, characters=12, tokens=4)),
+        (Spent(tokens=90, seconds=90), Limits(seconds=1, characters=12, tokens=1)),
+    ],
+)
+async def test_limits_without_what_the_tree_has_used_are_passed_to_the_engine(
+    cast: Cast,
+    answer: Callable[[Answer], None],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    spent: Spent,
+    limits: Limits,
 ) -> None:
     settings.RUN_SECONDS, settings.RUN_CHARACTERS, settings.RUN_TOKENS = 11, 12, 13
+    monkeypatch.setattr(trees, "spent", lambda _run: spent)
     given = []
 
     async def note(*_: Any, limits: Limits, **__: Any) -> AsyncGenerator[Part, None]:
@@ -231,7 +279,7 @@ async def test_limits_of_the_settings_are_passed_to_the_engine(
     async with running_worker():
         await run_in_state(await ask(cast), RunState.COMPLETED)
 
-    assert given == [Limits(seconds=11, characters=12, tokens=13)]
+    assert given == [limits]
 
 
 async def test_leases_are_renewed_while_all_threads_of_runs_are_busy(
@@ -494,6 +542,65 @@ async def test_answer_that_has_lost_its_lease_is_cancelled_only_once(
         await asyncio.wait(worker._tasks.values(), timeout=DEADLINE)
 
     assert restored.is_set()
+
+
+@pytest.mark.parametrize("was_starting", [False, True])
+async def test_late_renewal_cancels_no_later_attempt(
+    cast: Cast,
+    answer: Callable[[Answer], None],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    was_starting: bool,
+) -> None:
+    """A run may be queued and started again before the response to a renewal is there."""
+    monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 10 * DEADLINE)
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
+    may_start, may_respond = threading.Event(), threading.Event()
+    loop, looked = asyncio.get_running_loop(), asyncio.Event()
+    start, renew = lifecycle.start, leases.renew
+
+    def start_later(*args: Any) -> list[Job]:
+        may_start.wait(DEADLINE)
+        return start(*args)
+
+    def respond_late(owner: str, run_ids: Any) -> set[UUID]:
+        if may_respond.is_set():
+            return renew(owner, run_ids)
+        loop.call_soon_threadsafe(looked.set)
+        may_respond.wait(DEADLINE)
+        return set()  # as the database was before the later attempt
+
+    async def is_starting() -> bool:
+        return run_id in worker._starting
+
+    async def is_running() -> bool:
+        return worker._tasks.get(run_id, first) is not first
+
+    monkeypatch.setattr(lifecycle, "start", start_later)
+    monkeypatch.setattr(leases, "renew", respond_late)
+    answer(hang)
+    first: asyncio.Task[None] | None = None
+    async with running_worker() as worker:
+        run_id = await ask(cast)
+        if was_starting:
+            await eventually(is_starting)
+        else:
+            may_start.set()
+            await eventually(is_running)
+        renewing = asyncio.create_task(worker._renew_leases())
+        await looked.wait()
+        may_start.set()
+        await eventually(is_running)
+        first = worker._tasks[run_id]
+        requeued = {"state": RunState.QUEUED, "lease_owner": "", "lease_until": None}
+        await Run.objects.filter(pk=run_id).aupdate(**requeued)
+        await eventually(is_running)
+        later = worker._tasks[run_id]
+        may_respond.set()
+        await renewing
+
+        assert later.cancelling() == 0
+        assert await worker._owns(run_id)
 
 
 @pytest.mark.parametrize("turns", range(5))

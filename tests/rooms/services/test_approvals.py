@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from itertools import product
+from uuid import uuid4
 
 import pytest
 from django.db import transaction
@@ -16,7 +17,8 @@ from rooms import services
 from rooms.models import CallState, Room, Run, ToolCall
 from rooms.permissions import set_room_role
 from rooms.queries import MAX_BYTES
-from rooms.runs.steps import policy
+from rooms.runs.steps import calls, policy, waiting
+from rooms.runs.steps.calls import Outcome
 from rooms.services.approvals import access_approval
 from tests.rooms.acting import (
     LOOK,
@@ -131,6 +133,15 @@ def test_list_of_approvals_has_a_bounded_size(cast: Cast) -> None:
     assert rest["next"] is None
 
 
+def test_token_of_another_team_lists_no_approval(cast: Cast) -> None:
+    waiting_run(cast)
+    assert policy.calls_to_decide(cast.member).exists()
+
+    cast.member.scope = replace(cast.member.scope, team_id=uuid4())
+
+    assert not policy.calls_to_decide(cast.member).exists()
+
+
 def test_second_decision_is_refused_with_the_name_of_the_first(cast: Cast) -> None:
     asked = waiting_run(cast)
     decide(cast, asked, user=cast.moderator)
@@ -143,6 +154,21 @@ def test_second_decision_is_refused_with_the_name_of_the_first(cast: Cast) -> No
     assert second.value.detail == "Moderator allowed it first."
     assert again.value.detail == "You have decided on this call already."
     assert asked.row.state == CallState.ALLOWED
+
+
+@pytest.mark.parametrize("outcome", ["allowed", "expired"])
+def test_decision_on_an_old_row_changes_nothing(cast: Cast, outcome: Outcome) -> None:
+    """The look for overdue calls, for example, reads them before it locks their room."""
+    asked = waiting_run(cast)
+    old = asked.row
+    decide(cast, asked, "deny")
+    seq = cast.refreshed().last_seq
+
+    assert calls.decide(old, asked.run, outcome) == []
+    waiting._expire(asked.call)
+
+    assert (asked.row.state, asked.row.decided_by) == (CallState.DENIED, cast.member)
+    assert cast.refreshed().last_seq == seq
 
 
 def test_decision_after_a_stop_is_refused(cast: Cast) -> None:

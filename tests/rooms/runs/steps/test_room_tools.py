@@ -1,6 +1,7 @@
 """The tools that read a room: what they find, and what is as absent as what does not exist."""
 
 import asyncio
+from threading import current_thread
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -251,6 +252,25 @@ def test_a_search_goes_on_when_the_database_is_available_again(
 
     assert found is not None
     assert ids(found) == [str(message)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_search_takes_no_thread_of_those_that_store_runs(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def thread(_room: object, _arguments: object) -> ToolResult:
+        return ToolResult(current_thread().name)
+
+    monkeypatch.setattr(room_tools, "search_room", thread)
+    functions = room_tools.room_functions(started(cast))
+
+    async def search() -> ToolResult | None:
+        return await functions["search_room"](str(uuid4()), {})
+
+    result = asyncio.run(search())
+
+    assert result is not None
+    assert result.text.startswith("read")
 
 
 def test_a_search_takes_two_queries(cast: Cast) -> None:

@@ -128,6 +128,19 @@ def test_attempts_that_waited_are_not_counted_as_lost(cast: Cast) -> None:
     assert (job.attempt, asked.run.state) == (7, RunState.QUEUED)
 
 
+def test_run_that_has_waited_too_often_fails(cast: Cast) -> None:
+    set_policy(cast, SEND, "ask")
+    job = started(cast)
+    propose(job, request())
+    Run.objects.update(resumed=waiting.MAX_RESUMED)
+
+    waiting.wait(job, "Let me see.", None)
+
+    run = Run.objects.get()
+    assert (run.state, run.error_code) == (RunState.FAILED, "internal")
+    assert ToolCall.objects.get().state == CallState.DENIED
+
+
 def test_overdue_call_is_denied_and_the_run_goes_on(cast: Cast) -> None:
     asked = waiting_run(cast)
     waiting.expire()
