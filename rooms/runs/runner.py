@@ -149,16 +149,10 @@ class Runner:
         if limit <= 0:
             return False
         asked_at = asyncio.get_running_loop().time()
-        self._claim = asyncio.ensure_future(
-            in_thread(
-                RUNS,
-                claims.claim,
-                self.name,
-                limit,
-                workers=self._workers,
-                idle_teams_only=idle_teams_only,
-            )
+        claim = partial(
+            claims.claim, self.name, limit, workers=self._workers, idle_teams_only=idle_teams_only
         )
+        self._claim = asyncio.ensure_future(in_thread(RUNS, claim))
         claimed = await asyncio.shield(self._claim)
         by_room: defaultdict[UUID, list[Claim]] = defaultdict(list)
         for each in claimed:
