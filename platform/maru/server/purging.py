@@ -16,7 +16,6 @@ from accounts.errors import is_outage
 from accounts.services import purge_expired, purge_teams
 from maru.server.lifespan import running
 from rooms.executors import RUNS, in_thread
-from rooms.runs.crews.left_behind import go_on_with_left_behind
 from rooms.runs.prompts.recorded import purge_prompts
 from rooms.runs.prompts.summaries import purge_summaries
 from rooms.services import purge_rooms, repair_owners
@@ -27,16 +26,13 @@ PURGE_SECONDS: Final = 3600.0
 
 
 def purge(*, teams: bool) -> dict[str, int]:
-    """Repair owners, go on with what was left behind, and delete what has expired.
-
-    Return the number of rows of each kind; of `left_behind`, the number of rooms.
+    """Repair owners and delete what has expired; return the number of rows of each kind.
 
     With `teams`, also deleted teams with their audit log: only the owner of the tables may do so.
     A kind that fails is logged and left out, and the other kinds are deleted.
     """
     kinds: dict[str, Callable[[], int]] = {
         "owners": repair_owners,
-        "left_behind": go_on_with_left_behind,
         "teams": purge_teams if teams else int,
         "rooms": purge_rooms,
         "prompts": purge_prompts,

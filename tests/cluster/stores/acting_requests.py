@@ -31,7 +31,6 @@ from rooms.models import (
 from rooms.pages.acting import to_decide
 from rooms.permissions import VIEW, access_call, access_prompt
 from rooms.runs import queue
-from rooms.runs.crews import left_behind
 from rooms.runs.lifecycle import Job
 from rooms.runs.prompts import recorded, recorder, summaries
 from rooms.runs.steps import journal, room_tools, waiting
@@ -150,9 +149,6 @@ class ActingRequests:
 
     def count_waiting(self) -> None:
         queue.count_waiting()
-
-    def go_on_with_left_behind(self) -> None:
-        left_behind.go_on_with_left_behind()
 
     def state_of_the_room(self) -> None:
         snapshots.read_state(self._room.pk)

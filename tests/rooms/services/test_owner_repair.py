@@ -114,7 +114,6 @@ def test_team_that_cannot_be_repaired_stops_neither_other_teams_nor_the_purge(
 
 KINDS = {
     "owners": "repair_owners",
-    "left_behind": "go_on_with_left_behind",
     "teams": "purge_teams",
     "rooms": "purge_rooms",
     "responses": "purge_responses",

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from maru.server.purging import purge
 
 KINDS: Final = {
-    *("owners", "left_behind", "teams", "rooms", "prompts", "summaries", "responses"),
+    *("owners", "teams", "rooms", "prompts", "summaries", "responses"),
     "credentials",
 }
 
