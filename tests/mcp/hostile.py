@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from agents.mcp.transport import MAX_EVENT_LINES
 from tests.mcp.servers import Running, serve
 
 MEGABYTES_8 = 8 * 1024 * 1024
@@ -144,6 +145,15 @@ class Exchange:
         await self.start(200, {"content-type": "application/json", "content-encoding": "gzip"})
         await self.chunk(bomb, more=False)
 
+    async def compressed_events(self) -> None:
+        headers = {"content-type": "text/event-stream", "content-encoding": "gzip"}
+        await self.start(200, headers)
+        await self.chunk(gzip.compress(self.event({"content": []})), more=False)
+
+    async def many_lines(self) -> None:
+        await self.start(200, {"content-type": "text/event-stream"})
+        await self.chunk(b":\n" * MAX_EVENT_LINES + self.event({"content": []}), more=False)
+
     async def redirect(self) -> None:
         await self.respond(307, "", {"location": self.server.redirect_to})
 
@@ -257,6 +267,11 @@ class Exchange:
             json.dumps({"jsonrpc": "2.0", "id": self.id, "result": result}),
             {"content-type": "application/json", **(headers or {})},
         )
+
+    def event(self, result: dict[str, Any]) -> bytes:
+        """Return the result of the call as an event of a stream."""
+        message = json.dumps({"jsonrpc": "2.0", "id": self.id, "result": result})
+        return f"event: message\ndata: {message}\n\n".encode()
 
     async def respond(self, status: int, body: str, headers: dict[str, str] | None = None) -> None:
         await self.start(status, headers or {})

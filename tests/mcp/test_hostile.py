@@ -27,6 +27,8 @@ FAULTS = {
     "endless_events": "too_large",
     "endless_comments": "too_large",
     "compressed": "not_mcp",
+    "compressed_events": "not_mcp",
+    "many_lines": "too_large",
     "redirect": "redirected",
     "status_500": "failed",
     "page": "not_mcp",
