@@ -13,8 +13,9 @@ import pytest
 from pytest_django import Settings
 
 from agents.egress.dns import resolver
-from agents.mcp import child
+from agents.mcp import child, oauth
 from agents.mcp.client import Session
+from agents.mcp.oauth import OAuthFailed
 from agents.mcp.transport import McpFailed
 from tests.agents.engine.answers import TEAM
 from tests.mcp.hostile import Hostile, tool
@@ -64,6 +65,20 @@ async def test_a_private_address_gets_no_request(
 
     assert await _open(f"http://{host}:{hostile.port}/mcp") == "not_allowed"
     assert hostile.requests == []
+
+
+@pytest.mark.parametrize("host", PRIVATE)
+async def test_a_sign_in_connects_to_no_private_address(
+    good: Running, settings: Settings, host: str
+) -> None:
+    """By https, which needs no permission of the operator for the host."""
+    settings.EGRESS_ALLOW = frozenset()
+    _host, port = good.address.split(":")
+
+    with pytest.raises(OAuthFailed) as failed:
+        await oauth.read_challenge(f"https://{host}:{port}/mcp", TEAM)
+
+    assert failed.value.code == "not_allowed"
 
 
 async def test_dns_rebinding_has_no_effect(

@@ -24,6 +24,7 @@ from rooms.models import (
     RunState,
     ToolCall,
 )
+from rooms.permissions import set_room_role
 from rooms.runs import leases, lifecycle
 from rooms.runs.lifecycle import Job
 from rooms.runs.queue import LEASE
@@ -174,6 +175,7 @@ def test_asker_and_moderators_close_a_question(cast: Cast) -> None:
     job, question = asked(cast)
     answer(cast, question, "owner", choice="Friday")
 
+    set_room_role([cast.reader], cast.room, "member")
     with pytest.raises(Forbidden):
         services.close_question(user=cast.reader, question_id=question.pk)
     services.close_question(user=cast.member, question_id=question.pk)

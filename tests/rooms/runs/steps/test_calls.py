@@ -96,6 +96,20 @@ def test_repeated_proposal_changes_nothing(cast: Cast) -> None:
     assert (ToolCall.objects.count(), cast.refreshed().last_seq) == (2, seq)
 
 
+def test_repeated_end_of_a_call_changes_nothing(cast: Cast) -> None:
+    set_policy(cast, LOOK, "always")
+    job = started(cast)
+    call = request(LOOK)
+    propose(job, call)
+    execute(job, call.id)
+    seq = cast.refreshed().last_seq
+
+    journal.finish(job, call.id, ToolResult("another result"), 8)
+
+    assert ToolCall.objects.get().result == "the result"
+    assert cast.refreshed().last_seq == seq
+
+
 @pytest.mark.parametrize(
     ("policy", "state"),
     [("always", "allowed"), ("ask", "asked"), ("never", "denied"), (None, "denied")],
