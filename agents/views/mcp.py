@@ -1,20 +1,24 @@
 """The pages of MCP servers: a list, a form, a check, the tools of a server, and a deletion."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from uuid import UUID
 
+import msgspec
 from django.contrib import messages
 from django.db.models import Count, F, Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts.errors import Conflict, MaruError
+from accounts.errors import Conflict, MaruError, RateLimited
 from accounts.permissions import access_team, require_user
 from accounts.views.error_pages import show_error
 from accounts.views.lists import list_page
 from agents import services
-from agents.models import McpAuth, McpServer
+from agents.models import McpAuth, McpServer, Tool
 from agents.permissions import MANAGE, access_mcp_server
 from agents.services.connection_check import CheckResult
 from agents.services.mcp_reports import problem_sentence
@@ -22,8 +26,18 @@ from agents.services.mcp_sign_in import sign_in_state
 from agents.services.mcp_tools import access_tool
 from agents.views.mcp_forms import McpServerForm
 from agents.views.settings_page import check_team, render_settings_page
+from agents.visible_text import visible
 
 SECTION = "mcp"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRow:
+    """A tool with what its server says about it: all of this reaches the models."""
+
+    tool: Tool
+    description: str
+    parameters: str
 
 
 @require_GET
@@ -125,8 +139,12 @@ def check_new(request: HttpRequest, team_id: UUID) -> HttpResponse:
 @require_POST
 def refresh(request: HttpRequest, team_id: UUID, server_id: UUID) -> HttpResponse:
     _server(request, team_id, server_id)
-    server = services.refresh_mcp_server(user=require_user(request), server_id=server_id)
-    _report(request, server)
+    try:
+        server = services.refresh_mcp_server(user=require_user(request), server_id=server_id)
+    except RateLimited as error:
+        show_error(request, error)
+    else:
+        _report(request, server)
     return redirect("agents:mcp_server", team_id, server_id)
 
 
@@ -152,7 +170,8 @@ def tool(request: HttpRequest, team_id: UUID, tool_id: UUID) -> HttpResponse:
         messages.error(request, str(error.detail))
     else:
         messages.success(request, _("Saved."))
-    return redirect("agents:mcp_server", team_id, server_id)
+    # The next tool to approve is below this one.
+    return redirect(reverse("agents:mcp_server", args=(team_id, server_id)) + f"#tool-{tool_id}")
 
 
 @require_http_methods(["GET", "POST"])
@@ -184,16 +203,20 @@ def _form_page(
         server=server,
         form=form,
         result=result,
-        tools=server.tools.order_by("-listed", "title", "pk"),
+        tools=list(_tool_rows(server)),
         problem=problem_sentence(server.problem),
         signed_in=sign_in_state(require_user(request), server) == "signed_in",
     )
 
 
+def _tool_rows(server: McpServer) -> Iterator[ToolRow]:
+    for tool in server.tools.order_by("-listed", "title", "pk"):
+        parameters = msgspec.json.format(msgspec.json.encode(tool.parameters), indent=2).decode()
+        yield ToolRow(tool, visible(tool.description), visible(parameters))
+
+
 def _report(request: HttpRequest, server: McpServer) -> None:
-    if server.problem:
-        messages.error(request, problem_sentence(server.problem))
-    else:
+    if not server.problem:  # the page shows a problem by itself
         messages.success(request, _("The tools of %(name)s are listed.") % {"name": server.name})
 
 

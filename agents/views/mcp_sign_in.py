@@ -16,6 +16,7 @@ from agents import services
 from agents.models import McpAuth, McpServer, McpSignIn
 from agents.permissions import MANAGE
 from agents.services.mcp_sign_in import access_sign_out, may_sign_in, sign_in_state, state_of
+from agents.views.settings_page import render_settings_page
 
 KEPT = "mcp_sign_ins"
 """The key of the session: what it keeps of each sign-in that has been started, by its state."""
@@ -65,9 +66,11 @@ def sign_in(request: HttpRequest, server_id: UUID) -> HttpResponse:
         "start": start,
         "state": sign_in_state(user, server),
         "may_sign_in": may_sign_in(user, server),
-        "section": "mcp_sign_ins",
     }
-    return render(request, "agents/mcp_sign_in.html", context)
+    template = "agents/mcp_sign_in.html"
+    if server.personal:
+        return render(request, template, context | {"section": "mcp_sign_ins"})
+    return render_settings_page(request, template, server.team, section="mcp", **context)
 
 
 @require_GET

@@ -168,7 +168,7 @@ class ImportForm(forms.Form):
         required=False,
         widget=forms.Textarea(attrs={"rows": 12, "spellcheck": "false"}),
     )
-    agents_file = forms.FileField(label=_("Or a file"), required=False)
+    agents_file = forms.FileField(label=_("Or the file agents.yaml"), required=False)
     tasks = forms.CharField(
         label=_("Tasks as YAML"),
         help_text=_(
@@ -178,7 +178,7 @@ class ImportForm(forms.Form):
         required=False,
         widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false"}),
     )
-    tasks_file = forms.FileField(label=_("Or a file"), required=False)
+    tasks_file = forms.FileField(label=_("Or the file tasks.yaml"), required=False)
     model = forms.ChoiceField(
         label=_("Model"),
         help_text=_("For personas whose entry names no model of the same connection."),

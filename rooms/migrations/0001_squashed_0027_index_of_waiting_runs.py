@@ -1,7 +1,5 @@
 """The tables of rooms, messages and runs, and their storage parameters in PostgreSQL."""
 
-from typing import Any
-
 import accounts.ids
 import django.core.validators
 import django.db.models.deletion
@@ -11,27 +9,7 @@ import rooms.indexes
 from django.conf import settings
 from django.db import migrations, models
 
-from accounts.database.operations import CreateModels
-
-# Rows that are updated often leave room in their pages, so that the new version of a row fits into
-# the page of the old one and no index is written (HOT). Tables with millions of rows are vacuumed
-# after a hundredth of them has changed instead of a fifth: each run is then short.
-OFTEN_UPDATED = {"rooms_room": 50, "rooms_roommember": 75, "rooms_teamquota": 50, "rooms_run": 80}
-LARGE = ("rooms_message", "rooms_roomevent", "rooms_run")
-SCALE_FACTORS = (
-    "autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_insert_scale_factor = 0.02, "
-    "autovacuum_analyze_scale_factor = 0.01"
-)
-
-
-def set_storage_parameters(apps: Any, schema_editor: Any) -> None:
-    """Set the storage parameters in PostgreSQL; they rewrite no table."""
-    if schema_editor.connection.vendor != "postgresql":
-        return
-    for table, percent in OFTEN_UPDATED.items():
-        schema_editor.execute(f"ALTER TABLE {table} SET (fillfactor = {percent})")
-    for table in LARGE:
-        schema_editor.execute(f"ALTER TABLE {table} SET ({SCALE_FACTORS})")
+from accounts.database.operations import CreateModels, SetStorageParameters
 
 
 class Migration(migrations.Migration):
@@ -597,5 +575,8 @@ class Migration(migrations.Migration):
                 },
             ),
         ]),
-        migrations.RunPython(set_storage_parameters, migrations.RunPython.noop),
+        SetStorageParameters(
+            fillfactors={'rooms_room': 50, 'rooms_roommember': 75, 'rooms_teamquota': 50, 'rooms_run': 80},
+            large=['rooms_message', 'rooms_roomevent', 'rooms_run'],
+        ),
     ]

@@ -20,6 +20,8 @@ from tests.deadlines import DEADLINE
 from tests.e2e.page_monitor import PageMonitor
 from tests.e2e.server import Server
 from tests.live import Installation, Person
+from tests.mcp.hostile import Hostile, run_hostile
+from tests.mcp.oauth import Protected, run_protected
 from tests.provider import Provider, running
 
 DEADLINE_MS = 1_000 * DEADLINE
@@ -82,11 +84,31 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture(scope="package")
-def server(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def mcp_server() -> Iterator[Hostile]:
+    """An MCP server that lists the tools which a test gives it."""
+    with run_hostile() as started:
+        yield started
+
+
+@pytest.fixture(scope="package")
+def protected() -> Iterator[Protected]:
+    """An MCP server that asks for a sign-in."""
+    with run_protected() as started:
+        yield started
+
+
+@pytest.fixture(scope="package")
+def server(
+    provider: Provider,
+    mcp_server: Hostile,
+    protected: Protected,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Server]:
     """The server of most tests; each test creates its own team."""
     folder = tmp_path_factory.mktemp("server")
+    allowed = ",".join(each.address for each in (provider, mcp_server, protected))
     with (
-        Installation(folder, MARU_EGRESS_ALLOW=provider.address) as installation,
+        Installation(folder, MARU_EGRESS_ALLOW=allowed) as installation,
         Server(installation, provider) as server,
     ):
         yield server

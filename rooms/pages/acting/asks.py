@@ -16,9 +16,10 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from accounts.particles import fill, pieces
+from agents.visible_text import visible
 from rooms import queries
 from rooms.models import ToolCall
-from rooms.pages.acting.argument_rows import Arguments, argument_rows, visible
+from rooms.pages.acting.argument_rows import Arguments, argument_rows
 from rooms.permissions import MODERATE, POST
 from rooms.protocol.payloads import ApprovalBody, QuestionBody, RoomState
 from rooms.runs.steps.policy import calls_to_decide

@@ -20,7 +20,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from accounts.database import delete_in_batches
 from accounts.fields import Timestamp, format_timestamp
-from agents.engine_types import speaker_line
+from agents.engine_types import Limits, speaker_line
 from agents.tools import result_words
 from rooms.models import (
     OPEN_CALLS,
@@ -37,6 +37,7 @@ from rooms.runs.prompts.budget import estimate_tokens, first_words
 from rooms.runs.steps.past import past_of
 
 RETENTION: Final = timedelta(days=30)
+TOOL_REQUESTS: Final = Limits().tool_requests
 
 
 class Quoted(Struct, frozen=True):
@@ -150,6 +151,7 @@ def _request(
     attempts = (record for record in reversed(records) if record.row.request <= number)
     sent_in = next(attempts, records[0])
     prompt = sent_in.prompt
+    tools = prompt.tools if number < TOOL_REQUESTS else []
     answer = history.requests.get(number)
     return SentRequest(
         number=number + 1,
@@ -160,9 +162,11 @@ def _request(
         max_output_tokens=prompt.max_output_tokens,
         messages=[
             *map(texts.message, prompt.sections),
-            *chain.from_iterable(map(history.messages_after, range(number))),
+            *chain.from_iterable(
+                history.messages_after(each, as_text=not tools) for each in range(number)
+            ),
         ],
-        tools=prompt.tools,
+        tools=tools,
         input_tokens=answer.input_tokens if answer else None,
         output_tokens=answer.output_tokens if answer else None,
     )
@@ -257,27 +261,35 @@ class _History:
         before = self.requests.get(number - 1)
         return max([before.created_at, *self._ends[before.number]]) if before else None
 
-    def messages_after(self, number: int) -> Iterator[SentMessage]:
-        """Yield what follows on a request: its answer, the results of its calls, and steering."""
+    def messages_after(self, number: int, *, as_text: bool) -> Iterator[SentMessage]:
+        """Yield what follows on a request: its answer, the results of its calls, and steering.
+
+        With `as_text`, as a later request without tools has it: see `result_words.written`.
+        """
         past = self._past.get(number)
         if past is None:
             return
+        step = sum(bool(each.calls) for each in self._past.values() if each.number <= number)
         hidden = {each.request.id for each in past.calls}.difference(self._seen)
         calls = [
             SentCall(c.call_id, c.name, "" if c.id in hidden else c.arguments)
             for c in (each.request for each in past.calls)
         ]
+        if as_text:
+            calls = []
         if calls or past.text.strip():
             yield self._message(
                 "answer", "assistant", past.text, removed=bool(hidden), calls=calls or UNSET
             )
         for call in past.calls:
-            is_hidden = call.request.id in hidden
-            text = result_words.for_model(call.request.name, result_words.of_call(call))
+            request, is_hidden = call.request, call.request.id in hidden
+            text = result_words.for_model(request.name, result_words.of_call(call))
+            if as_text:
+                text = result_words.written(step, request.name, request.arguments, text)
             yield self._message(
-                *("result", "tool", "" if is_hidden else text),
+                *("result", "user" if as_text else "tool", "" if is_hidden else text),
                 removed=is_hidden,
-                call=call.request.call_id,
+                call=UNSET if as_text else request.call_id,
             )
         for line in past.steering:
             text = f"{speaker_line('user', line.author)}\n{line.text}"

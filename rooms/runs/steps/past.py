@@ -73,7 +73,10 @@ def _settle(calls: Sequence[ToolCall], tools: Mapping[UUID, ToolSpec]) -> list[T
     pending = _pending(begun)
     changed = [call for call in begun if call.pk not in pending]
     for call in changed:
-        call.state = CallState.ALLOWED if call.idempotent else CallState.UNKNOWN
+        tool = tools.get(call.tool) if call.tool else None
+        # The tool may have another meaning since, or be gone: the call may have been executed.
+        may_repeat = call.idempotent and tool is not None and tool.idempotent
+        call.state = CallState.ALLOWED if may_repeat else CallState.UNKNOWN
     for call in calls:
         if call.state == CallState.ALLOWED and call.tool not in tools:
             call.state = CallState.DENIED

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from asgiref.sync import sync_to_async
 
+from agents.engine_types import Limits
 from agents.models import PersonaTool
 from agents.services import update_persona
 from agents.tools.catalog import CATALOG
@@ -109,6 +110,25 @@ async def test_later_requests_are_what_the_provider_was_sent(
     after = str(await sync_to_async(requests_of)(gone, all_of))
     assert "Let me see." not in after.replace("TEXT Let me see.", "")
     assert "6 * 7" not in after.replace('{"expression": "6 * 7"} &', "")
+
+
+async def test_the_last_request_is_recorded_as_it_was_sent_without_tools(
+    asked: Cast, provider: Provider
+) -> None:
+    await sync_to_async(give_calculator)(asked)
+    use = 'USE calculator {"expression": "6 * 7"} & nothing {}\n'
+    async with working():
+        run = await complete(asked, "TEXT Let me see.\n" + use * Limits().tool_requests)
+
+    requests = await sync_to_async(requests_of)(run, all_of)
+    assert len(requests) == Limits().tool_requests + 1
+    assert [as_sent(request) for request in requests] == [
+        seen.messages for seen in provider.requests
+    ]
+    assert [bool(request.tools) for request in requests] == [
+        "tools" in seen.body for seen in provider.requests
+    ]
+    assert not requests[-1].tools
 
 
 def give_calculator(cast: Cast) -> None:

@@ -236,6 +236,26 @@ def test_begun_call_is_unknown_after_the_death_of_its_worker(cast: Cast) -> None
     assert execute(successor, look.id)
 
 
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_call_is_not_repeated_if_its_tool_is_not_idempotent_any_more(
+    cast: Cast, *, is_lost: bool
+) -> None:
+    set_policy(cast, LOOK, "always")
+    job = started(cast)
+    call = request(LOOK)
+    propose(job, call)
+    assert journal.begin(job, call.id)
+    lose(job)
+    if is_lost:
+        PersonaTool.objects.all().delete()
+    else:
+        Tool.objects.update(idempotent=False)
+
+    (former,) = start_again(job.run).past
+
+    assert [each.state for each in former.calls] == ["unknown"]
+
+
 def test_past_has_texts_arguments_and_results(cast: Cast) -> None:
     set_policy(cast, LOOK, "always")
     job = started(cast)
