@@ -85,7 +85,11 @@ def asked_for_by(ended: Iterable[Run]) -> Q | None:
     A run that has ended needs no answer any more.
     """
     asking = [run.pk for run in ended if run.answer is not None and run.answer.steps]
-    return Q(parent_call__run__in=asking) if asking else None
+    if not asking:
+        return None
+    # The ids, not a join: PostgreSQL would read all runs that were ever asked for by another.
+    calls = list(ToolCall.objects.filter(run__in=asking).values_list("pk", flat=True))
+    return Q(parent_call__in=calls) if calls else None
 
 
 def spent(run: Run) -> Spent:

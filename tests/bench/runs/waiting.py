@@ -40,17 +40,18 @@ from datetime import timedelta
 from hashlib import sha256
 from django.utils import timezone
 from msgspec import to_builtins
-from rooms.models import Message, ModelRequest, Room, Run, ToolCall
+from rooms.models import Message, ModelRequest, Run, ToolCall
 from rooms.protocol.serializers import step
 
 def copy(row, **changed):
     columns = [field.attname for field in row._meta.concrete_fields if not field.primary_key]
     return type(row)(**{name: getattr(row, name) for name in columns} | changed)
 
-ended = Run.objects.select_related("answer", "room").get(pk="RUN")
-room, count = ended.room, COUNT
+ended = Run.objects.select_related("answer").get(pk="RUN")
+count = COUNT
 answers = [
-    copy(ended.answer, seq=room.last_seq + number, status="streaming")
+    # Above each seq of an event: the log of the room must have no gap.
+    copy(ended.answer, seq=1_000_000 + number, status="streaming")
     for number in range(1, count + 1)
 ]
 runs = [
@@ -71,7 +72,6 @@ Message.objects.bulk_create(answers)
 Run.objects.bulk_create(runs)
 ModelRequest.objects.bulk_create(ModelRequest(run=each, number=0) for each in runs)
 ToolCall.objects.bulk_create(calls)
-Room.objects.filter(pk=room.pk).update(last_seq=room.last_seq + count)
 """
 SELECT_CONNECTIONS: Final = """
     SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
