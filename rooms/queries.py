@@ -17,9 +17,8 @@ from django.db.models import (
     Subquery,
     Value,
     When,
-    Window,
 )
-from django.db.models.functions import Coalesce, Left, Length, RowNumber
+from django.db.models.functions import Coalesce, Left, Length
 from django.utils.translation import gettext as _
 from msgspec import structs
 
@@ -32,6 +31,7 @@ from rooms.models import (
     AuthorKind,
     CallState,
     Message,
+    Question,
     QuestionState,
     Room,
     RoomMember,
@@ -91,7 +91,7 @@ def room_state(
     else:
         messages, complete = newest_messages(room, before, newest)
     active, runs_complete = queue.first_active(room) if before is None else ([], True)
-    asked = _open_calls(active)
+    started = [run.pk for run in active if run.attempt]
     authors = [m.author.id for m in messages if m.author.kind == AuthorKind.USER]
     asking = [run.requested_by_id for run in active]
     members, count = first_members(room, {*authors, *asking} - {None}, present)
@@ -106,27 +106,28 @@ def room_state(
         runs=_run_bodies(room, active),
         runs_complete=runs_complete,
         pins=_pins(room),
-        approvals=[approval_body(c, c.run) for c in asked if c.state == CallState.ASKED],
-        questions=[question_body(c.question, c.run) for c in asked if hasattr(c, "question")],
+        approvals=[approval_body(call, call.run) for call in _open_calls(started)],
+        questions=[question_body(each, each.call.run) for each in _open_questions(room, started)],
     )
 
 
-def _open_calls(active: Collection[Run]) -> list[ToolCall]:
-    """Return the calls of active runs that wait for people, oldest first.
+def _open_calls(started: Collection[UUID]) -> QuerySet[ToolCall]:
+    """Return the oldest calls of these runs on which people decide, at most MAX_OPEN.
 
-    At most MAX_OPEN approvals and as many questions. No query if no run has been started, and one
-    for the answers to all questions.
+    No query if there are no runs.
     """
-    started = [run.pk for run in active if run.attempt]
-    if not started:
-        return []
-    is_open = Q(state=CallState.ASKED) | Q(question__state=QuestionState.OPEN)
-    oldest = ("created_at", "run", "request", "position")
-    calls: QuerySet[Any] = ToolCall.objects.filter(is_open, run__in=started)
-    # All calls with a question have one state, and those that ask have another.
-    place = Window(RowNumber(), partition_by="state", order_by=oldest)
-    first = calls.annotate(place=place).filter(place__lte=MAX_OPEN).order_by(*oldest)
-    return list(first.select_related("run", "question").prefetch_related("question__answers"))
+    calls = ToolCall.objects.filter(state=CallState.ASKED, run__in=started).select_related("run")
+    return calls.order_by("created_at", "run", "request", "position")[:MAX_OPEN]
+
+
+def _open_questions(room: Room, started: Collection[UUID]) -> QuerySet[Question]:
+    """Return the oldest open questions of these runs of a room, at most MAX_OPEN.
+
+    No query if there are no runs, and one for the answers to all questions.
+    """
+    asked = Question.objects.filter(state=QuestionState.OPEN, room=room, call__run__in=started)
+    oldest = asked.order_by("created_at", "call__run", "call__request", "call__position")
+    return oldest.select_related("call__run").prefetch_related("answers")[:MAX_OPEN]
 
 
 def _pins(room: Room) -> list[PinnedBody]:
