@@ -40,6 +40,12 @@ FAILURES: Final[Mapping[FailureCode, str]] = {
     "sign_in": "The tool's server needs a sign-in. There is none, or it has ended.",
     "guest": "The person who asked is a guest of the team, and guests cannot use this tool.",
 }
+SHORT: Final[Mapping[str, str]] = {
+    "not_mcp": "unreadable",
+    "sign_in": "needs a sign-in",
+    "guest": "not for guests",
+}
+"""What the line of a call in the room says, where the code of the failure is no plain word."""
 CHANGED: Final = (
     "The server has changed this tool. A team admin must approve it before it can be used again."
 )
@@ -80,7 +86,8 @@ class Sessions:
             text = FAILURES[failure.code] + _way_out(failure, spec.server)
             if failure.detail:
                 text += f" It said: {failure.detail}"
-            return ToolResult(text, failure.code, failed=True)
+            short = SHORT.get(failure.code, failure.code.replace("_", " "))
+            return ToolResult(text, short, failed=True)
 
 
 class _Server:

@@ -143,7 +143,7 @@ async def test_a_token_that_died_with_its_worker_is_asked_for(
     async with Sessions() as sessions:
         results = [await sessions.call(specs["fine"], {}) for _ in range(2)]
 
-    assert [(result.failed, result.short) for result in results] == [(True, "sign_in")] * 2
+    assert [(result.failed, result.short) for result in results] == [(True, "needs a sign-in")] * 2
     assert f"/mcp/{server.pk}/sign-in/" in results[0].text
 
     def look() -> list[str]:

@@ -101,7 +101,7 @@ async def test_each_person_uses_the_own_account_of_a_personal_server(
 
     assert works.text == "fine"
     assert set(protected.accounts) == {"member@example.com"}
-    assert (refused.failed, refused.short) == (True, "sign_in")
+    assert (refused.failed, refused.short) == (True, "needs a sign-in")
     assert f"/mcp/{server.pk}/sign-in/" in refused.text
 
 
@@ -343,7 +343,7 @@ async def test_the_account_of_a_guest_is_not_used(cast: Cast, protected: Protect
         later = await sessions.call(specs["fine"], {})
 
     assert before.text == "fine"
-    assert [(each.failed, each.short) for each in (within, later)] == [(True, "guest")] * 2
+    assert [(each.failed, each.short) for each in (within, later)] == [(True, "not for guests")] * 2
     assert len(protected.called) == 1
 
 

@@ -173,6 +173,10 @@ def deciders_words(asked_of: Sequence[UUID], people: People) -> str:
         sentence = _("%(name)s decides. What it would send is shown to them only.")
     elif others == 1 and len(names) == 2:
         sentence = _("%(name)s or %(other)s decides. What it would send is shown to them only.")
+    elif others == 1:
+        sentence = _(
+            "%(name)s or another person decides. What it would send is shown to them only."
+        )
     else:
         sentence = _(
             "%(name)s or %(count)s others decide. What it would send is shown to them only."

@@ -119,8 +119,9 @@ function deciders(askedOf, { members }) {
   if (!names.length) return gettext("What it would send is shown only to the people who decide.");
   const one = gettext("%(name)s decides. What it would send is shown to them only.");
   const two = gettext("%(name)s or %(other)s decides. What it would send is shown to them only.");
+  const another = gettext("%(name)s or another person decides. What it would send is shown to them only.");
   const more = gettext("%(name)s or %(count)s others decide. What it would send is shown to them only.");
-  const sentence = others === 0 ? one : others === 1 && names.length === 2 ? two : more;
+  const sentence = [one, names.length === 2 ? two : another][others] ?? more;
   return fill(sentence, { name: names[0], other: names.at(-1) ?? "", count: others });
 }
 
