@@ -92,25 +92,19 @@ class ToolLoop:
                 return False
             number = self._past[-1].number + 1 if self._past else 0
             while number < self._limits.tool_requests:
-                reply = await self._request(messages, tools)
+                # A persona may have lost its tools while the answer waited.
+                sent = messages if tools else prompt.without_calls(messages)
+                reply = await self._stream.request(sent, tools)
                 if tools and reply.calls:
                     if not await self._act(messages, number, reply):
                         return False
                 elif not await self._steer(messages, number, reply, final=True):
                     return True
                 number += 1
-            reply = await self._request(messages, [])
+            reply = await self._stream.request(prompt.without_calls(messages), [])
         if tools and reply.calls and not reply.text.strip():
             raise AnswerFailed("tool_limit")
         return True
-
-    async def _request(self, messages: list[Message], tools: list[dict[str, Any]]) -> Reply:
-        """Send a request; one without tools has the calls so far as text.
-
-        It is the last one of the loop, or the persona has lost its tools while the answer waited.
-        """
-        sent = messages if tools else prompt.without_calls(messages)
-        return await self._stream.request(sent, tools)
 
     async def _resume(self, messages: list[Message]) -> bool:
         """Show and add what former attempts have stored; execute calls that have not begun."""

@@ -30,6 +30,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LimitedInstalla
     limits = {f"{http_protocol.__name__}.{name}": SECONDS for name in names}
     limits["maru.server.process.KEEP_ALIVE_SECONDS"] = SECONDS
     with LimitedInstallation(tmp_path_factory.mktemp("bounds"), limits) as started:
+        # The first page that is not found loads templates, which may take as long.
+        with RawClient(started.port) as client:
+            client.send(b"GET /nothing/here HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            client.read_until(rb"\r\n\r\n")
         yield started
 
 
