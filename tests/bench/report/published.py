@@ -74,6 +74,11 @@ ROWS: Final = (
         ["decision to first text, p50"],
     ),
     Row(
+        "an idle cluster, with 0 and with 1,000 runs that wait for people",
+        "waiting",
+        ["idle, without waiting runs", "idle, 1,000 waiting runs"],
+    ),
+    Row(
         "CPU of the web process for a join in a storm of 1,000: into 1 room, into 100 rooms",
         "joins",
         [

@@ -103,7 +103,8 @@ def _has_ended(request: Request, _provider: Provider) -> bool:
     return request.ended
 
 
-def _canary_of(request: Request) -> str:
-    """Return the canary of the question in a request."""
+def _canary_of(request: Request) -> str | None:
+    """Return the canary of the question in a request; None for the request of a summary."""
     questions = [str(m["content"]) for m in request.messages if m["role"] == "user"]
-    return next(word for word in reversed(questions[-1].split()) if word.startswith("CANARY-"))
+    words = reversed(questions[-1].split())
+    return next((word for word in words if word.startswith("CANARY-")), None)
