@@ -1,5 +1,6 @@
 """Form posts on what personas ask of people, for a browser without scripts and the home page."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
@@ -71,22 +72,22 @@ def close(request: HttpRequest, question_id: UUID) -> HttpResponse:
 @require_POST
 def cancel_round(request: HttpRequest, round_id: UUID) -> HttpResponse:
     """Cancel a round."""
-    user = require_user(request)
-    round_ = access_round(user, round_id, VIEW)
-    try:
-        services.cancel_round(user=user, round_id=round_id)
-    except (Conflict, Invalid) as error:
-        show_error(request, error)
-    return redirect("rooms:message", round_.room_id, round_.message_id)
+    return _change_round(request, round_id, services.cancel_round)
 
 
 @require_POST
 def skip_step(request: HttpRequest, round_id: UUID) -> HttpResponse:
     """Let a round go on after a step that has failed."""
+    return _change_round(request, round_id, services.skip_step)
+
+
+def _change_round(
+    request: HttpRequest, round_id: UUID, change: Callable[..., object]
+) -> HttpResponse:
     user = require_user(request)
     round_ = access_round(user, round_id, VIEW)
     try:
-        services.skip_step(user=user, round_id=round_id)
+        change(user=user, round_id=round_id)
     except (Conflict, Invalid) as error:
         show_error(request, error)
     return redirect("rooms:message", round_.room_id, round_.message_id)
