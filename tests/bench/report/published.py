@@ -108,6 +108,12 @@ ROWS: Final = (
     ),
 )
 
+NOTES = {
+    "¹": ("noise", "Other processes disturbed the machine."),
+    "²": ("quick", "`--quick`: one round."),
+}
+"""The marks of a row: what a result of `report.table.write_part` says, and the sentence for it."""
+
 
 def load(part: str) -> dict[str, Any]:
     """Return the published result of a part, as `report.table.write_part` has written it."""
@@ -127,6 +133,7 @@ def figures(part: str) -> dict[str, Figure]:
 def readme_block() -> str:
     """Return the table of the README."""
     lines = ["| what | measured | goal |", "|---|---|---|"]
+    notes: dict[str, str] = {}
     for row in ROWS:
         found: dict[str, Figure] = {}
         for part in row.part.split():
@@ -134,11 +141,14 @@ def readme_block() -> str:
         shown = [found[name] for name in row.figures]
         values = " · ".join("not measured" if f.value is None else f.show(f.value) for f in shown)
         goals = " · ".join(f.limit or "–" for f in shown)
-        mark = " ¹" if any(load(part)["noise"] for part in row.part.split()) else ""
-        mark += " ²" if any(load(part)["quick"] for part in row.part.split()) else ""
-        lines.append(f"| {row.label}{mark} | {values} | {goals} |")
-    marks = "¹ Other processes disturbed the machine. ² `--quick`: one round."
-    lines += ["", f"{_machines()} {marks}"]
+        marks = {
+            mark: note
+            for mark, (flag, note) in NOTES.items()
+            if any(load(part)[flag] for part in row.part.split())
+        }
+        notes |= marks
+        lines.append(f"| {' '.join([row.label, *marks])} | {values} | {goals} |")
+    lines += ["", " ".join([_machines(), *(f"{mark} {notes[mark]}" for mark in sorted(notes))])]
     return "\n".join(lines)
 
 
