@@ -97,7 +97,7 @@ class _Server:
         self._spec = spec
         self._session: Session | None = None
         self._started: list[Session] = []
-        self._usable: frozenset[UUID] = frozenset()
+        self._usable: Mapping[UUID, str] = {}
         self._lock = asyncio.Lock()
         self._token = ""
 
@@ -107,7 +107,8 @@ class _Server:
             await in_thread(tokens.check_asker, self._spec)
         for is_last in (False, True):
             session = await self._ready()
-            if spec.id not in self._usable:
+            # An admin may have approved another definition since the model has read this one.
+            if self._usable.get(spec.id) != spec.sha256:
                 return ToolResult(CHANGED, "changed", failed=True)
             try:
                 result = await session.call(spec.key, dict(arguments), CALL_SECONDS)
@@ -191,11 +192,11 @@ def _is_current(spec: McpSpec) -> bool:
     return McpServer.objects.filter(pk=spec.id, url=spec.url, enabled=True).exists()
 
 
-def _compare(server_id: UUID, listing: Listing) -> frozenset[UUID]:
-    """Return the approved tools of a server, after storing what has changed in its listing."""
+def _compare(server_id: UUID, listing: Listing) -> dict[UUID, str]:
+    """Return the hashes of the approved tools of a server, after storing changes of its listing."""
     rows = Tool.objects.filter(server=server_id, listed=True)
     hashes = dict(rows.values_list("key", "sha256"))
     if hashes != {tool.name: tool.sha256 for tool in listing.tools}:
         log.warning("mcp.tools_changed", server=str(server_id))
         store_listing(server_id, listing.tools)
-    return frozenset(rows.filter(sha256=F("approved_sha256")).values_list("pk", flat=True))
+    return dict(rows.filter(sha256=F("approved_sha256")).values_list("pk", "sha256"))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Final, Literal, cast
+from typing import Final, Literal, NamedTuple, cast
 from uuid import UUID
 
 import structlog
@@ -69,17 +69,25 @@ def existing(team: Team, tools: Collection[UUID]) -> dict[UUID, bool]:
     return found
 
 
-def usable_tools(team_id: UUID, tools: Collection[UUID]) -> set[UUID]:
-    """Return those of `tools` that a persona of the team may use now; at most one query.
+class ToolStatus(NamedTuple):
+    """The hash of the definition of a tool as it is now, and whether personas may use the tool."""
 
-    The definition of a tool must be approved and offered by its server, and the server be enabled.
+    sha256: str
+    is_usable: bool
+
+
+def statuses(team_id: UUID, tools: Collection[UUID]) -> dict[UUID, ToolStatus]:
+    """Return those of `tools` that exist, as they are now for a team; at most one query.
+
+    To be usable, the definition of a tool must be approved and offered by its server, and the
+    server be enabled. Our own tools have no hash, as in `ToolSpec`.
     """
-    usable = {pk for pk in tools if pk in OWN_TOOLS}
-    others = set(tools) - usable
+    found = {pk: ToolStatus("", is_usable=True) for pk in tools if pk in OWN_TOOLS}
+    others = set(tools) - found.keys()
     if others:
         rows = Tool.objects.filter(pk__in=others).select_related("server")
-        usable |= {row.pk for row in rows if _is_usable(row, team_id)}
-    return usable
+        found |= {row.pk: ToolStatus(row.sha256, _is_usable(row, team_id)) for row in rows}
+    return found
 
 
 def has_tools(persona: OuterRef) -> Exists:
@@ -161,6 +169,7 @@ def _spec(row: Tool, asker: UUID | None) -> list[ToolSpec]:
             source="installed" if server is None else "mcp",
             key=row.key,
             server=server,
+            sha256=row.sha256,
         )
     ]
 

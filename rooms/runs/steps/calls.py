@@ -24,7 +24,7 @@ from msgspec import to_builtins
 from accounts.models import User
 from agents.tool_types import CallStateName
 from rooms import metrics
-from rooms.models import CallState, Message, Run, RunState, ToolCall
+from rooms.models import CallState, Denial, Message, Run, RunState, ToolCall
 from rooms.protocol.events import ApprovalDecided, DurableEvent, MessageUpdated
 from rooms.protocol.serializers import approval_body, message_body, step
 
@@ -68,11 +68,13 @@ def decide(
     *,
     note: str = "",
     for_run: bool = False,
+    denial: Denial | None = None,
 ) -> list[DurableEvent]:
     """Decide on a call that asks, for good; return the event, or nothing if it is decided already.
 
-    The update is the claim: of two deciders, only one finds the call in the state `asked`. The
-    caller has locked the room, and shows the steps.
+    `denial` says why a call is withdrawn whose run goes on. The update is the claim: of two
+    deciders, only one finds the call in the state `asked`. The caller has locked the room, and
+    shows the steps.
     """
     state = CallState.ALLOWED if outcome == "allowed" else CallState.DENIED
     asked = ToolCall.objects.filter(pk=call.pk, state=CallState.ASKED)
@@ -82,6 +84,7 @@ def decide(
         "decided_at": timezone.now(),
         "note": note,
         "for_run": for_run,
+        "denial": denial or "",
     }
     if not asked.update(**changes):
         return []
@@ -89,6 +92,11 @@ def decide(
         setattr(call, name, value)
     transaction.on_commit(lambda: metrics.DECISIONS.labels(outcome).inc(), robust=True)
     return [ApprovalDecided(approval_body(call, run, outcome, by))]
+
+
+def refuse(call: ToolCall, denial: Denial) -> None:
+    """Set the state of a call that may not run. The caller stores and shows it."""
+    call.state, call.denial = CallState.DENIED, denial
 
 
 def withdraw(run: Run, before: str) -> list[DurableEvent]:

@@ -113,7 +113,7 @@ class ActingRequests:
 
     def begin_and_finish_a_call(self) -> None:
         call = self._propose_search()
-        assert journal.begin(self._job, call)
+        assert journal.begin(self._job, call) is None
         journal.finish(self._job, call, ToolResult("found", short="1"), 7)
 
     def _propose_search(self) -> UUID:

@@ -1,11 +1,9 @@
 """Tool calls of runs: proposed, begun, finished, and what a death of the worker leaves."""
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
 from accounts.services import create_team
 from agents.engine_types import AnswerFailed
@@ -17,17 +15,18 @@ from rooms import services
 from rooms.event_log import events_after
 from rooms.models import CallState, Message, ModelRequest, Run, RunState, ToolCall
 from rooms.permissions import set_room_role
-from rooms.runs import leases
 from rooms.runs.leases import LeaseLost
 from rooms.runs.lifecycle import Job
 from rooms.runs.steps import journal, past
 from tests.rooms.acting import (
     LOOK,
     SEND,
+    begin,
     complete,
     decide,
     execute,
     kinds,
+    lose,
     make_tool,
     propose,
     request,
@@ -44,12 +43,6 @@ pytestmark = pytest.mark.django_db
 def steps(job: Job) -> list[tuple[str, str]]:
     found = Message.objects.get(pk=job.message).steps or []
     return [(step["tool"], step["state"]) for step in found]
-
-
-def lose(job: Job) -> None:
-    """Let the lease of a worker expire that was killed, and queue its run again."""
-    Run.objects.filter(pk=job.run).update(lease_until=timezone.now() - timedelta(seconds=1))
-    leases.reap()
 
 
 def test_allowed_call_runs_and_its_steps_are_shown(cast: Cast) -> None:
@@ -183,7 +176,7 @@ def test_tool_of_a_server_runs_only_while_it_is_approved_and_served(cast: Cast, 
         }
         Tool.objects.update(**changes[fault])
 
-    assert not journal.begin(job, call.pk)
+    assert not begin(job, call.pk)
     assert propose(job, request(tool), number=1) == ["denied"]
 
 
@@ -244,7 +237,7 @@ def test_call_is_not_repeated_if_its_tool_is_not_idempotent_any_more(
     job = started(cast)
     call = request(LOOK)
     propose(job, call)
-    assert journal.begin(job, call.id)
+    assert begin(job, call.id)
     lose(job)
     if is_lost:
         PersonaTool.objects.all().delete()
