@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -149,6 +150,18 @@ async def test_failures_are_words_for_the_model(bad_server: McpServer, hostile: 
     assert failed.failed
     assert failed.text == "The tool's server reported an error."
     assert (failed.short, injected.failed) == ("failed", False)
+
+
+async def test_a_definition_that_was_approved_later_is_not_the_one_of_the_run(
+    bad_server: McpServer,
+) -> None:
+    tools = await in_thread(tool_specs, bad_server)
+    old = replace(tools["fine"], sha256="that of the definition before")
+    async with Sessions() as sessions:
+        refused = await sessions.call(old, {})
+        called = await sessions.call(tools["fine"], {})
+
+    assert (refused.text, called.text) == (CHANGED, "fine")
 
 
 def _approve_all() -> None:

@@ -147,10 +147,12 @@ class Asked:
         return self.row.arguments_sha256
 
 
-def waiting_run(cast: Cast, tool: ToolSpec = SEND, policy: str = "ask") -> Asked:
-    """Let a run of the member ask people about a call, and wait."""
+def waiting_run(
+    cast: Cast, tool: ToolSpec = SEND, policy: str = "ask", asker: User | None = None
+) -> Asked:
+    """Let a run of the member, unless `asker` is given, ask people about a call, and wait."""
     set_policy(cast, tool, policy)
-    job = started(cast)
+    job = started(cast, asker)
     call = request(tool)
     assert propose(job, call) == ["asked"]
     waiting.wait(job, "Let me see. ", None)
