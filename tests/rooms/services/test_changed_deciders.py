@@ -67,7 +67,7 @@ def test_call_is_denied_when_the_last_person_who_may_decide_is_lost(
 
     assert (asked.row.state, asked.row.denial) == ("denied", "no_decider")
     assert outcome_of(asked.row) == "withdrawn"
-    (step,) = asked.answer.steps or ()
+    (step,) = asked.answer.steps or []
     assert (step["state"], step["denial"]) == ("denied", "no_decider")
     assert asked.run.state == RunState.QUEUED
     (former,) = start_again(asked.job.run).past

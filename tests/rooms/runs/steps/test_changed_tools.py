@@ -38,7 +38,7 @@ def change(*, is_approved: bool = True) -> None:
 
 
 def step(asked: Asked) -> dict[str, object]:
-    (found,) = asked.answer.steps or ()
+    (found,) = asked.answer.steps or []
     return dict(found)
 
 
