@@ -18,7 +18,7 @@ from accounts.permissions import MANAGE_AGENTS, team_permissions
 from accounts.scopes import ADMIN
 from rooms.event_log import record
 from rooms.models import ACTIVE, CallState, Denial, Room, Run, ToolCall
-from rooms.permissions import MODERATE, POST, VIEW, access_call, lock_room
+from rooms.permissions import MODERATE, POST, VIEW, access_call, access_room, lock_room
 from rooms.runs.steps import policy
 from rooms.runs.steps.calls import Outcome, decide, show
 from rooms.runs.steps.resuming import resume
@@ -30,6 +30,8 @@ Extent = Literal["call", "run"]
 """What a decision holds for: one call, or also the later calls of its tool in this run."""
 
 
+WITH_RESULT: Final = (CallState.DONE, CallState.FAILED)
+"""The states of a call whose result can be shown to the room."""
 WITHDRAWN: Final[Mapping[str, Promise]] = {
     Denial.CHANGED: gettext_lazy(
         "The tool has changed since this was asked, so the call was not carried out."
@@ -120,7 +122,7 @@ def show_result(*, user: User, run_id: UUID, call_id: UUID) -> ToolCall:
     _check_may_show(user, run, call)  # again under the lock: the call may have become personal
     if run.answer is not None:
         check_not_deleted(run.answer)
-    if call.state not in (CallState.DONE, CallState.FAILED):
+    if call.state not in WITH_RESULT:
         raise Conflict(_("This call has no result."))
     if call.shown_by_id is None:
         call.shown_by = user
@@ -156,6 +158,27 @@ def may_see(user: User, room: Room, run: Run, calls: Sequence[ToolCall]) -> set[
         for rule, personal in {(call.deciders, call.personal) for call in calls}
     }
     return {call.pk for call in calls if allowed[call.deciders, call.personal]}
+
+
+def may_show(user: User, run: Run, calls: Sequence[ToolCall]) -> set[UUID]:
+    """Return those of these calls of a run whose results `user` may show to the room now.
+
+    Equal to trying `show_result` with each, without those that are shown already.
+    """
+    if run.answer is None or run.answer.deleted_at is not None:
+        return set()
+    is_asker = run.requested_by_id == user.pk
+    try:
+        access_room(user, run.room_id, POST if is_asker else MODERATE)
+    except Forbidden:
+        return set()
+    return {
+        call.pk
+        for call in calls
+        if call.state in WITH_RESULT
+        and call.shown_by_id is None
+        and (is_asker or not call.personal)
+    }
 
 
 def _check_may_decide(user: User, room: Room, run: Run, call: ToolCall) -> None:
