@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from accounts.errors import Conflict
-from accounts.models import User
+from accounts.models import Team, User
 from accounts.services import remove_team_member, suspend_team_member
 from accounts.services.deactivation import suspend_user
 from agents.tools import result_words
@@ -13,6 +13,7 @@ from rooms import services
 from rooms.models import Room, RunState
 from rooms.runs.steps.past import DENIALS
 from rooms.services.approvals import outcome_of
+from rooms.services.runs import fail_unauthorized_runs_of
 from tests.rooms.acting import Asked, decide, kinds, start_again, waiting_run
 from tests.rooms.conftest import Cast
 
@@ -93,6 +94,15 @@ def test_call_of_the_last_moderator_is_denied_when_another_person_has_to_decide(
     asked = waiting_run(cast, asker=cast.owner)
 
     services.update_room(user=cast.owner, room_id=cast.room.pk, other_decides=True)
+
+    assert asked.row.denial == "no_decider"
+
+
+def test_call_is_denied_when_its_decider_needs_a_second_factor(cast: Cast) -> None:
+    asked = ask_the_moderator(cast)
+    Team.objects.update(require_mfa=True)
+
+    fail_unauthorized_runs_of(askers=[cast.moderator], teams=[cast.team.pk])
 
     assert asked.row.denial == "no_decider"
 
