@@ -49,6 +49,8 @@ SHORT: Final[Mapping[str, str]] = {
 CHANGED: Final = (
     "The server has changed this tool. A team admin must approve it before it can be used again."
 )
+OUTDATED: Final = "The tool has changed since this answer began. The call was not carried out."
+"""An admin has approved another definition than the one that the model has."""
 
 log = structlog.get_logger(__name__)
 
@@ -115,9 +117,10 @@ class _Server:
             await in_thread(tokens.check_asker, self._spec)
         for is_last in (False, True):
             session = await self._ready()
-            # An admin may have approved another definition since the model has read this one.
-            if self._usable.get(spec.id) != spec.sha256:
-                return ToolResult(CHANGED, "changed", failed=True)
+            usable = self._usable.get(spec.id)
+            if usable != spec.sha256:
+                text = CHANGED if usable is None else OUTDATED
+                return ToolResult(text, "changed", failed=True)
             try:
                 result = await session.call(spec.key, dict(arguments), client.CALL_SECONDS)
             except McpFailed as failure:

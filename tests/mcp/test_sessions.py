@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from dataclasses import replace
 from functools import partial
 from typing import Any, get_args
 
@@ -14,7 +13,7 @@ from agents.mcp import client
 from agents.mcp.client import Session
 from agents.mcp.definitions import Listing, read_listing
 from agents.mcp.listing import store_listing
-from agents.mcp.sessions import CHANGED, FAILURES, Sessions
+from agents.mcp.sessions import CHANGED, FAILURES, OUTDATED, Sessions
 from agents.mcp.threads import in_thread
 from agents.mcp.transport import FailureCode
 from agents.models import McpServer, Tool
@@ -89,8 +88,11 @@ async def test_a_changed_tool_is_not_called_until_it_is_approved(
         approve_tool(user=cast.admin, team_id=cast.team.pk, tool_id=row.pk, sha256=row.sha256)
 
     await in_thread(approve)
+    approved = await in_thread(tool_specs, bad_server)
     async with Sessions() as sessions:
-        assert (await sessions.call(tools["fine"], {})).text == "fine"
+        assert (await sessions.call(tools["fine"], {})).text == OUTDATED
+        assert hostile.called == []
+        assert (await sessions.call(approved["fine"], {})).text == "fine"
 
 
 async def test_a_change_within_a_session_is_noticed(server: McpServer, good: Running) -> None:
@@ -154,18 +156,6 @@ async def test_failures_are_words_for_the_model(bad_server: McpServer, hostile: 
     assert failed.failed
     assert failed.text == "The tool's server reported an error."
     assert (failed.short, injected.failed) == ("failed", False)
-
-
-async def test_a_definition_that_was_approved_later_is_not_the_one_of_the_run(
-    bad_server: McpServer,
-) -> None:
-    tools = await in_thread(tool_specs, bad_server)
-    old = replace(tools["fine"], sha256="that of the definition before")
-    async with Sessions() as sessions:
-        refused = await sessions.call(old, {})
-        called = await sessions.call(tools["fine"], {})
-
-    assert (refused.text, called.text) == (CHANGED, "fine")
 
 
 @pytest.mark.parametrize("step", ["list_tools", "call"])
