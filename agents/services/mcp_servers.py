@@ -179,8 +179,8 @@ def delete_mcp_server(*, user: User, server_id: UUID) -> None:
 def refresh_mcp_server(*, user: User, server_id: UUID) -> McpServer:
     """List the tools of a server again, and store what has changed.
 
-    Raise RateLimited, and Conflict if the server was changed meanwhile: what was read is of the
-    address and the secrets of before.
+    Raise RateLimited, and Conflict if the server was changed since the start: the list is that of
+    the address and the secrets of before.
     """
     server = access_mcp_server(user, server_id, MANAGE)
     rate_limits.consume(rate_limits.CHECK, user, team_id=server.team_id)

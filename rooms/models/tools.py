@@ -75,7 +75,7 @@ class ToolCall(models.Model):
     the tool (None: an invented one), `name` what the model called it. A decision is bound to
     `arguments_sha256`, and the execution to `definition_sha256`, the definition of the tool that
     the model had. A call that was running when its worker died is `unknown`. `denial` says why a
-    call was denied that no person has decided on, if there is a reason to tell. `short` is the
+    call was denied or refused without a decision of people, if there is a reason. `short` is the
     result in words fit for all members; `result` is what the model gets.
     """
 

@@ -194,7 +194,7 @@ def _set_states(room: Room, run: Run, calls: Sequence[ToolCall]) -> list[ToolCal
 
 
 def _rules_of(run: Run, calls: Sequence[ToolCall]) -> dict[ToolCall, policy.Rule]:
-    """Return the rules of calls; refuse those that may not run, whatever people decide."""
+    """Return the rules of calls; refuse those that may not run, also if people allow them."""
     rules = policy.rules_of(run, {call.tool for call in calls if call.tool})
     found: dict[ToolCall, policy.Rule] = {}
     for call in calls:

@@ -68,7 +68,7 @@ def rules_of(run: Run, tools: Collection[UUID]) -> dict[UUID, Rule]:
 
 
 def denial_of(call: ToolCall, rule: Rule | None) -> Denial | None:
-    """Return why a call may not run, whatever people decide; None if it may.
+    """Return why a call may not run, also if people allow it; None if it may.
 
     A call is bound to the definition of its tool that the model had: people have decided on what
     that definition says.

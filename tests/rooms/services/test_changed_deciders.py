@@ -76,7 +76,7 @@ def test_call_is_denied_when_the_last_person_who_may_decide_is_lost(
     assert words == f"{result_words.DENIED} {DENIALS['no_decider']}"
 
 
-def test_moderator_who_comes_later_is_told_why_there_is_nothing_to_decide(cast: Cast) -> None:
+def test_moderator_who_comes_later_reads_why_there_is_nothing_to_decide(cast: Cast) -> None:
     asked = ask_the_moderator(cast)
     demote(cast)
     put(cast, cast.reader, "moderator")
