@@ -39,6 +39,7 @@ class ToolSpec:
 
     `name` is what the model sees. `key` says which code runs it: the key in the catalog, the dotted
     path of an installed class, or the server's name of the tool. `parameters` is a JSON schema.
+    `sha256` is the hash of the definition; "" for our own tools, which change only with the code.
     """
 
     id: UUID
@@ -52,6 +53,7 @@ class ToolSpec:
     source: Literal["own", "installed", "mcp"]
     key: str
     server: McpSpec | None = None
+    sha256: str = ""
 
     @property
     def personal(self) -> bool:
@@ -105,7 +107,7 @@ class CallRequest:
 
 @dataclass(frozen=True, slots=True)
 class PastCall:
-    """A call of a former request, with its state and its result so far."""
+    """A stored call with its state, and its result so far; for a denied one, why it was denied."""
 
     request: CallRequest
     state: CallStateName
@@ -139,13 +141,16 @@ class Journal(Protocol):
 
     async def propose(
         self, number: int, text: str, tokens: tuple[int, int] | None, calls: Sequence[CallRequest]
-    ) -> Sequence[CallStateName]:
-        """Store a request that asked for calls; return for each call `allowed`, `asked`, `denied`
+    ) -> Sequence[PastCall]:
+        """Store a request that asked for calls; return each call as `allowed`, `asked`, `denied`
         or, for a call with a `problem`, `failed`."""
         ...
 
-    async def begin(self, call: UUID) -> bool:
-        """Ask once more whether the call may run, and store that it runs; False if it may not."""
+    async def begin(self, call: UUID) -> ToolResult | None:
+        """Ask once more whether the call may run, and store that it runs.
+
+        Return None if it runs. If it may not, return what the model gets instead of a result.
+        """
         ...
 
     async def finish(self, call: UUID, result: ToolResult, ms: int) -> None:

@@ -212,6 +212,7 @@ def post_mcp_check(user: User, server: McpServer) -> McpCheckBody:
 @routes.add(
     "POST /teams/{uuid:team_id}/mcp/{uuid:server_id}/refresh",
     Gate(_access_server),
+    errors=(Conflict,),
     idempotency="ignore",
     summary="List the tools of an MCP server again",
 )

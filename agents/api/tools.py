@@ -25,6 +25,7 @@ class ToolBody(Struct, frozen=True, kw_only=True):
     """A tool that personas can use; `name` is what models see, `server` the server that has it.
 
     A tool is used only while it is `approved`: `sha256` is the hash of the approved definition.
+    With `needs_admin`, only a team admin may let a persona use it without asking.
     """
 
     id: UUID
@@ -37,6 +38,7 @@ class ToolBody(Struct, frozen=True, kw_only=True):
     idempotent: bool
     sha256: str
     approved: bool
+    needs_admin: bool
 
 
 class ToolsBody(Struct, frozen=True):
@@ -117,6 +119,7 @@ def _tool_body(tool: TeamTool) -> ToolBody:
         idempotent=tool.idempotent,
         sha256=tool.sha256,
         approved=tool.approved,
+        needs_admin=tool.needs_admin,
     )
 
 

@@ -127,8 +127,7 @@ class ToolLoop:
     async def _act(self, messages: list[Message], number: int, reply: Reply) -> bool:
         """Store the calls of a reply and execute those that may run now."""
         calls = await self._read_calls(number, reply)
-        states = await _of_caller(self._journal.propose(number, reply.text, reply.tokens, calls))
-        proposed = [PastCall(call, state) for call, state in zip(calls, states, strict=True)]
+        proposed = await _of_caller(self._journal.propose(number, reply.text, reply.tokens, calls))
         if not await self._finish(messages, reply.text, proposed):
             return False
         await self._steer(messages, number, reply, final=False)
@@ -208,8 +207,8 @@ class ToolLoop:
         return result_words.of_call(call)
 
     async def _execute(self, call: CallRequest) -> ToolResult | None:
-        if not await _of_caller(self._journal.begin(call.id)):
-            return result_words.denied(None)
+        if (refusal := await _of_caller(self._journal.begin(call.id))) is not None:
+            return refusal
         title = call.spec.title if call.spec else call.name
         self._stream.emit(ToolStarted(str(call.id), call.name, title))
         loop = asyncio.get_running_loop()

@@ -21,12 +21,12 @@ from agents.egress.guard import EgressRefused
 from agents.engine import tool_arguments, tool_results
 from agents.engine.failures import TRANSPORT_ERRORS
 from agents.engine.tool_results import NotText
-from agents.mcp.client import CALL_SECONDS, OPEN_SECONDS
+from agents.mcp.client import TOTAL_SECONDS
 from agents.mcp.sessions import Sessions
 from agents.tool_types import CallRequest, ToolFunction, ToolResult, ToolSpec
 from agents.tools import calculator, clock, fetch_page, installed
 
-MCP_SECONDS: Final = OPEN_SECONDS + CALL_SECONDS + 5
+MCP_SECONDS: Final = TOTAL_SECONDS + 5
 """The session bounds its own steps, and knows more of what has happened to a call."""
 STORING: Final = frozenset({"ask_people", "ask_persona"})
 """The tools of the room that store, by their key in the catalog. They have no time limit of their

@@ -31,6 +31,9 @@ from agents.mcp.transport import ERROR_CODE, FailureCode, GuardedTransport, McpF
 OPEN_SECONDS: Final = 20.0
 LIST_SECONDS: Final = 20.0
 CALL_SECONDS: Final = 60.0
+TOTAL_SECONDS: Final = OPEN_SECONDS + LIST_SECONDS + CALL_SECONDS
+"""The time limit of one call of a run with all that it needs: the token, the session, the list of
+tools, and the second attempt after a session that has expired."""
 CLOSE_SECONDS: Final = 0.4
 """How long the end of a session may take, twice: politely, then cancelled."""
 MAX_PAGES: Final = 20

@@ -17,10 +17,11 @@ tools if no persona has them."""
 
 @transaction.atomic
 def store_listing(
-    server_id: UUID, definitions: Iterable[Definition], *, approve_first: bool = False
+    server_id: UUID, definitions: Iterable[Definition], *, url: str, approve_first: bool = False
 ) -> list[Tool]:
     """Make the rows of a server's tools agree with what it lists now; return the changed rows.
 
+    The list was read from `url`: nothing changes if the server has another address by now.
     A new tool, and one whose definition has changed, waits for the approval of an admin. It is
     taken to change something until an admin says otherwise, and personas that used it without
     asking ask from then on. With `approve_first`, the tools of a server that had none are approved:
@@ -29,7 +30,8 @@ def store_listing(
     exceed MAX_ROWS, the oldest row of a tool that is neither listed nor in a persona is deleted for
     it; without such a row, the tool is not stored.
     """
-    server = McpServer.objects.select_for_update(no_key=True).filter(pk=server_id).first()
+    servers = McpServer.objects.select_for_update(no_key=True)
+    server = servers.filter(pk=server_id, url=url).first()
     if server is None:
         return []
     compared = server.tools.only("server", "key", "name", "listed", "sha256", "approved_sha256")

@@ -13,8 +13,8 @@ from uuid import UUID
 import structlog
 from django.db.models import F
 
-from agents.mcp import tokens
-from agents.mcp.client import CALL_SECONDS, Session
+from agents.mcp import client, tokens
+from agents.mcp.client import Session
 from agents.mcp.definitions import Listing
 from agents.mcp.listing import store_listing
 from agents.mcp.threads import in_thread
@@ -49,6 +49,8 @@ SHORT: Final[Mapping[str, str]] = {
 CHANGED: Final = (
     "The server has changed this tool. A team admin must approve it before it can be used again."
 )
+OUTDATED: Final = "The tool has changed since this answer began. The call was not carried out."
+"""An admin has approved another definition than the one that the model has."""
 
 log = structlog.get_logger(__name__)
 
@@ -97,20 +99,30 @@ class _Server:
         self._spec = spec
         self._session: Session | None = None
         self._started: list[Session] = []
-        self._usable: frozenset[UUID] = frozenset()
+        self._usable: Mapping[UUID, str] = {}
         self._lock = asyncio.Lock()
         self._token = ""
 
     async def call(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> ToolResult:
+        """Call a tool within TOTAL_SECONDS; raise McpFailed."""
+        try:
+            async with asyncio.timeout(client.TOTAL_SECONDS):
+                return await self._call(spec, arguments)
+        except TimeoutError:
+            raise McpFailed("timeout") from None
+
+    async def _call(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> ToolResult:
         """Call a tool; once more if the server has not carried it out for want of a session."""
         if self._session is not None:  # the role of the asker may have changed since it was opened
             await in_thread(tokens.check_asker, self._spec)
         for is_last in (False, True):
             session = await self._ready()
-            if spec.id not in self._usable:
-                return ToolResult(CHANGED, "changed", failed=True)
+            usable = self._usable.get(spec.id)
+            if usable != spec.sha256:
+                text = CHANGED if usable is None else OUTDATED
+                return ToolResult(text, "changed", failed=True)
             try:
-                result = await session.call(spec.key, dict(arguments), CALL_SECONDS)
+                result = await session.call(spec.key, dict(arguments), client.CALL_SECONDS)
             except McpFailed as failure:
                 if is_last or not await self._repair(failure, session):
                     raise
@@ -152,7 +164,7 @@ class _Server:
         return session
 
     async def _list(self, session: Session) -> None:
-        self._usable = await in_thread(_compare, self._spec.id, await session.list_tools())
+        self._usable = await in_thread(_compare, self._spec, await session.list_tools())
 
     async def _repair(self, failure: McpFailed, session: Session) -> bool:
         """Return True if another attempt may succeed where this one was not carried out."""
@@ -191,11 +203,16 @@ def _is_current(spec: McpSpec) -> bool:
     return McpServer.objects.filter(pk=spec.id, url=spec.url, enabled=True).exists()
 
 
-def _compare(server_id: UUID, listing: Listing) -> frozenset[UUID]:
-    """Return the approved tools of a server, after storing what has changed in its listing."""
-    rows = Tool.objects.filter(server=server_id, listed=True)
+def _compare(spec: McpSpec, listing: Listing) -> dict[UUID, str]:
+    """Return the hashes of the approved tools of a server, after storing changes of its listing.
+
+    Raise McpFailed if the server has another address by now, or is off.
+    """
+    rows = Tool.objects.filter(server=spec.id, listed=True)
     hashes = dict(rows.values_list("key", "sha256"))
     if hashes != {tool.name: tool.sha256 for tool in listing.tools}:
-        log.warning("mcp.tools_changed", server=str(server_id))
-        store_listing(server_id, listing.tools)
-    return frozenset(rows.filter(sha256=F("approved_sha256")).values_list("pk", flat=True))
+        log.warning("mcp.tools_changed", server=str(spec.id))
+        store_listing(spec.id, listing.tools, url=spec.url)
+    if not _is_current(spec):
+        raise McpFailed("not_allowed")
+    return dict(rows.filter(sha256=F("approved_sha256")).values_list("pk", "sha256"))

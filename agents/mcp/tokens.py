@@ -140,6 +140,8 @@ def _read(server: McpSpec) -> _SignIn:
     row = rows.filter(server=server.id, user=server.user, has_ended=False).first()
     if row is None:
         raise McpFailed("sign_in")
+    if row.server.url != server.url:  # the tokens may be those of the new address
+        raise McpFailed("not_allowed")
     try:
         tokens = _tokens_of(row)
         client = oauth.stored_client(row.server.oauth)

@@ -177,12 +177,19 @@ def delete_mcp_server(*, user: User, server_id: UUID) -> None:
 
 
 def refresh_mcp_server(*, user: User, server_id: UUID) -> McpServer:
-    """List the tools of a server again, and store what has changed. Raise RateLimited."""
+    """List the tools of a server again, and store what has changed.
+
+    Raise RateLimited, and Conflict if the server was changed since the start: the list is that of
+    the address and the secrets of before.
+    """
     server = access_mcp_server(user, server_id, MANAGE)
     rate_limits.consume(rate_limits.CHECK, user, team_id=server.team_id)
+    read = _target(server)
     report = _inspect_stored(server, user, server.url)
     with transaction.atomic():
         server = _lock_server(user, server_id)
+        if _target(server) != read:
+            raise Conflict(_("The server was changed in the meantime. List its tools again."))
         changed = _store_report(server, report, by_admin=True)
         facts = {"problem": server.problem, "changed_tools": changed}
         audit(user, "mcp.refreshed", server.pk, team_id=server.team_id, after=facts)
@@ -243,13 +250,18 @@ def _inspect_stored(server: McpServer, user: User, url: str) -> Report:
     return inspect_server(url=url, team_id=server.team_id, headers=headers)
 
 
+def _target(server: McpServer) -> tuple[object, ...]:
+    """Return what an inspection depends on."""
+    return server.url, server.auth, server.personal, server.headers_encrypted
+
+
 def _store_report(server: McpServer, report: Report, *, by_admin: bool) -> int:
     """Store what an inspection has found; return the number of tools that have changed."""
     if report.problem:
         server.problem, server.checked_at = report.problem, timezone.now()
         server.save(update_fields=["problem", "checked_at"])
         return 0
-    changed = store_listing(server.pk, report.tools, approve_first=by_admin)
+    changed = store_listing(server.pk, report.tools, url=server.url, approve_first=by_admin)
     server.refresh_from_db(fields=["problem", "checked_at"])
     return len(changed)
 

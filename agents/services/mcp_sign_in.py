@@ -6,8 +6,10 @@ that another person has got is of no use in it.
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -100,7 +102,7 @@ def start_sign_in(*, user: User, server_id: UUID) -> SignInStart:
     metadata, client = _run(_prepare(server))
     with transaction.atomic():
         locked = _lock(user, server)
-        if locked.url != server.url or locked.oauth != server.oauth:
+        if _target(locked) != _target(server) or locked.oauth != server.oauth:
             raise Invalid(SENTENCES["moved"])
         entered = {"entered": True} if server.oauth.get("entered") else {}
         registered = {"redirect_uri": redirect_uri()}
@@ -113,6 +115,7 @@ def start_sign_in(*, user: User, server_id: UUID) -> SignInStart:
         metadata, client, redirect_uri=redirect_uri(), state=state, verifier=verifier
     )
     kept = {"server": str(server.pk), "verifier": verifier, "issuer": metadata.issuer}
+    kept |= {"target": _target(locked)}
     return SignInStart(url=url, host=urlsplit(url).netloc, state=state, kept=kept)
 
 
@@ -125,7 +128,7 @@ def finish_sign_in(
     """
     server = access_sign_in(user, UUID(kept["server"]))
     expected = server.oauth.get("issuer")
-    if expected != kept["issuer"]:
+    if expected != kept["issuer"] or kept.get("target") != _target(server):
         raise Invalid(SENTENCES["moved"])
     if issuer != expected and (issuer is not None or server.oauth.get("names_issuer")):
         raise Invalid(FAILED)
@@ -145,7 +148,7 @@ def finish_sign_in(
     )
     with transaction.atomic():
         locked = _lock(user, server)
-        if locked.url != server.url or locked.oauth != server.oauth:
+        if _target(locked) != kept["target"] or locked.oauth != server.oauth:
             raise Invalid(SENTENCES["moved"])
         tokens.store(locked, user if locked.personal else None, found)
         audit(user, "mcp.signed_in", locked.pk, team_id=locked.team_id)
@@ -171,6 +174,15 @@ def state_of(has_ended: bool | None) -> SignInState:  # noqa: FBT001 - the value
     if has_ended is None:
         return "none"
     return "ended" if has_ended else "signed_in"
+
+
+def _target(server: McpServer) -> str:
+    """Return a hash of where the tokens of a sign-in will be sent, and of whose they will be.
+
+    A hash, because the session keeps it and the path of an address may be secret.
+    """
+    facts = json.dumps([server.url, server.auth, server.personal])
+    return sha256(facts.encode()).hexdigest()
 
 
 async def _prepare(server: McpServer) -> tuple[Metadata, Client]:

@@ -1,6 +1,6 @@
 """The tools of a persona, which are part of its versions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -42,8 +42,10 @@ def replace_tools(user: User, persona: Persona, wanted: Sequence[ToolChoice]) ->
     """Replace the tools of a persona that the caller has locked; `never` removes a tool.
 
     Raises NotFound for a tool that the team does not have, Invalid for too many tools, and
-    Forbidden if `user` may not let the persona use one of them without asking.
+    Forbidden if only a team admin may choose this: `always` for a tool that needs an admin
+    (`TeamTool.needs_admin`), or to let others than moderators decide where they do.
     """
+    rows = {row.tool: row for row in persona.tool_policies.all()}
     held = {each.tool: each for each in list_tools(persona)}
     chosen = {each.tool: each for each in wanted if each.policy != ToolPolicy.NEVER}
     if len(wanted) != len({each.tool for each in wanted}):
@@ -53,23 +55,63 @@ def replace_tools(user: User, persona: Persona, wanted: Sequence[ToolChoice]) ->
     found = existing(persona.team, [each.tool for each in wanted])
     if len(found) < len(wanted):
         raise NotFound
-    freed = [
-        tool
-        for tool, each in chosen.items()
-        if found[tool] and each.policy == ToolPolicy.ALWAYS and not _is_free(held.get(tool))
-    ]
-    if freed and MANAGE not in team_permissions(user, persona.team):
-        raise Forbidden(
-            _("Only a team admin may choose Always for a tool that changes something outside."),
-            team_id=persona.team_id,
-        )
+    is_admin = MANAGE in team_permissions(user, persona.team)
+    if not is_admin:
+        needing = {tool: each for tool, each in chosen.items() if found[tool]}
+        _check_for_editor(persona, rows, chosen, needing)
     if chosen == held:
         return
+    # Kept for an editor: a tool that is removed and added again is still decided on by moderators.
+    kept = [row for row in rows.values() if row.tool not in chosen and _is_moderated(row)]
     persona.tool_policies.all().delete()
     PersonaTool.objects.bulk_create(
         PersonaTool(persona=persona, tool=tool, policy=each.policy, deciders=each.deciders)
         for tool, each in chosen.items()
     )
+    PersonaTool.objects.bulk_create(
+        PersonaTool(persona=persona, tool=row.tool, policy=ToolPolicy.NEVER, deciders=row.deciders)
+        for row in kept
+        if not is_admin
+    )
+
+
+def moderated_tools(persona: Persona) -> set[UUID]:
+    """Return the tools that the persona has or had, and on whose calls moderators decide."""
+    return {row.tool for row in persona.tool_policies.all() if _is_moderated(row)}
+
+
+def _check_for_editor(
+    persona: Persona,
+    rows: Mapping[UUID, PersonaTool],
+    chosen: Mapping[UUID, ToolChoice],
+    needing: Collection[UUID],
+) -> None:
+    """Raise Forbidden if an editor who is no team admin may not choose these tools."""
+    for tool, each in chosen.items():
+        row = rows.get(tool)
+        is_always = each.policy == ToolPolicy.ALWAYS
+        was_always = row is not None and row.policy == ToolPolicy.ALWAYS
+        if is_always and not was_always and tool in needing:
+            raise Forbidden(
+                _(
+                    "Only a team admin may choose Always for a tool that changes something outside,"
+                    " or that can tell others what is asked."
+                ),
+                team_id=persona.team_id,
+            )
+        is_looser = is_always or each.deciders != Deciders.MODERATORS
+        if is_looser and row is not None and _is_moderated(row) and not was_always:
+            raise Forbidden(
+                _(
+                    "Moderators decide on the calls of this tool."
+                    " Only a team admin may change that."
+                ),
+                team_id=persona.team_id,
+            )
+
+
+def _is_moderated(row: PersonaTool) -> bool:
+    return row.deciders == Deciders.MODERATORS
 
 
 def restorable(persona: Persona, stored: Sequence[dict[str, str]]) -> list[ToolChoice]:
@@ -77,7 +119,3 @@ def restorable(persona: Persona, stored: Sequence[dict[str, str]]) -> list[ToolC
     choices = [ToolChoice(UUID(e["tool"]), e["policy"], e["deciders"]) for e in stored]
     found = existing(persona.team, [each.tool for each in choices])
     return [each for each in choices if each.tool in found]
-
-
-def _is_free(choice: ToolChoice | None) -> bool:
-    return choice is not None and choice.policy == ToolPolicy.ALWAYS

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Final, Literal, cast
+from typing import Final, Literal, NamedTuple, cast
 from uuid import UUID
 
 import structlog
@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, UUIDField
 
 from accounts.database.prepared_queries import Parameter, PreparedQuery
 from accounts.models import Team
-from agents.models import McpServer, Persona, PersonaTool, Tool, ToolPolicy
+from agents.models import McpServer, Persona, PersonaTool, Reach, Tool, ToolPolicy
 from agents.models.tools import MAX_TOOL_NAME
 from agents.provider_keys import KeyUnreadable, decrypt
 from agents.tool_types import McpSpec, ToolSpec
@@ -44,6 +44,13 @@ class TeamTool:
     approved: bool
     suggested: ToolPolicy = ToolPolicy.NEVER
 
+    @property
+    def needs_admin(self) -> bool:
+        """True if only a team admin may let a persona use the tool without asking."""
+        return _needs_admin(
+            changes=self.changes, reach=self.reach, has_server=self.server is not None
+        )
+
 
 def tools_of_team(team: Team, *, team_wide: bool = True) -> list[TeamTool]:
     """Return our own tools, those of the operator, and those of the team's servers; one query.
@@ -58,28 +65,51 @@ def tools_of_team(team: Team, *, team_wide: bool = True) -> list[TeamTool]:
 
 
 def existing(team: Team, tools: Collection[UUID]) -> dict[UUID, bool]:
-    """Return those of these tools that the team can use, each with whether it changes something.
+    """Return those of these tools that the team can use, each with whether it needs an admin.
 
-    A tool that its server lists no longer still exists, because the server may list it again.
+    See `TeamTool.needs_admin`. A tool that its server lists no longer still exists, because the
+    server may list it again.
     """
-    found = {pk: OWN_TOOLS[pk].changes for pk in tools if pk in OWN_TOOLS}
+    own = {pk: OWN_TOOLS[pk] for pk in tools if pk in OWN_TOOLS}
+    found = {pk: _needs_admin(changes=tool.changes, reach=tool.reach) for pk, tool in own.items()}
     others = set(tools) - found.keys()
     if others:
-        found |= dict(_rows_of(team).filter(pk__in=others).values_list("pk", "changes"))
+        for row in _rows_of(team).filter(pk__in=others):
+            found[row.pk] = _needs_admin(
+                changes=row.changes, reach=row.reach, has_server=row.server_id is not None
+            )
     return found
 
 
-def usable_tools(team_id: UUID, tools: Collection[UUID]) -> set[UUID]:
-    """Return those of `tools` that a persona of the team may use now; at most one query.
+def _needs_admin(*, changes: bool, reach: str, has_server: bool = False) -> bool:
+    """Return True for a tool that changes something outside, or may send words to any address.
 
-    The definition of a tool must be approved and offered by its server, and the server be enabled.
+    The model chooses the address that a tool with the reach `internet` connects to, so a text that
+    the model reads can choose it. A tool of a server sends words to the address that an admin has
+    entered, and changes something until an admin has said that it only reads.
     """
-    usable = {pk for pk in tools if pk in OWN_TOOLS}
-    others = set(tools) - usable
+    return changes or (reach == Reach.INTERNET and not has_server)
+
+
+class ToolStatus(NamedTuple):
+    """The hash of the definition of a tool as it is now, and whether personas may use the tool."""
+
+    sha256: str
+    is_usable: bool
+
+
+def statuses(team_id: UUID, tools: Collection[UUID]) -> dict[UUID, ToolStatus]:
+    """Return those of `tools` that exist, as they are now for a team; at most one query.
+
+    To be usable, the definition of a tool must be approved and offered by its server, and the
+    server be enabled. Our own tools have no hash, as in `ToolSpec`.
+    """
+    found = {pk: ToolStatus("", is_usable=True) for pk in tools if pk in OWN_TOOLS}
+    others = set(tools) - found.keys()
     if others:
         rows = Tool.objects.filter(pk__in=others).select_related("server")
-        usable |= {row.pk for row in rows if _is_usable(row, team_id)}
-    return usable
+        found |= {row.pk: ToolStatus(row.sha256, _is_usable(row, team_id)) for row in rows}
+    return found
 
 
 def has_tools(persona: OuterRef) -> Exists:
@@ -161,6 +191,7 @@ def _spec(row: Tool, asker: UUID | None) -> list[ToolSpec]:
             source="installed" if server is None else "mcp",
             key=row.key,
             server=server,
+            sha256=row.sha256,
         )
     ]
 

@@ -141,7 +141,7 @@ def refresh(request: HttpRequest, team_id: UUID, server_id: UUID) -> HttpRespons
     _server(request, team_id, server_id)
     try:
         server = services.refresh_mcp_server(user=require_user(request), server_id=server_id)
-    except RateLimited as error:
+    except (Conflict, RateLimited) as error:
         show_error(request, error)
     else:
         _report(request, server)

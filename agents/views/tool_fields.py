@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import Team
 from agents.models import Deciders, Persona, Reach, ToolPolicy
 from agents.services import ToolChoice, list_tools
+from agents.services.persona_tools import moderated_tools
 from agents.tools.catalog import OWN_TOOLS
 from agents.tools.registry import TeamTool, existing, tools_of_team
 
@@ -19,16 +20,25 @@ PREFIX: Final = "tool-"
 DECIDERS: Final = "deciders"
 
 
-class PolicySelect(forms.RadioSelect):
-    """Radio buttons, of which `always` is disabled if `is_locked`."""
+class Locking(forms.widgets.ChoiceWidget):
+    """A widget of which the option `locked` is disabled if `is_locked`."""
 
+    locked: str
     is_locked = False
 
     def create_option(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         option = super().create_option(*args, **kwargs)
-        if self.is_locked and option["value"] == ToolPolicy.ALWAYS:
+        if self.is_locked and option["value"] == self.locked:
             option["attrs"]["disabled"] = True
         return option
+
+
+class PolicySelect(Locking, forms.RadioSelect):
+    locked = ToolPolicy.ALWAYS
+
+
+class DecidersSelect(Locking, forms.Select):
+    locked = Deciders.ASKER
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +63,15 @@ class ToolFields:
     ) -> None:
         self._form = form
         held = {each.tool: each for each in list_tools(persona)} if persona else {}
+        moderated = moderated_tools(persona) if persona else set()
         self._tools = tools_of_team(team)
         for tool in self._tools:
             policy = ToolPolicy.NEVER if persona else tool.suggested
             if tool.id in held:
                 policy = ToolPolicy(held[tool.id].policy)
             select = PolicySelect()
-            select.is_locked = tool.changes and not may_free and policy != ToolPolicy.ALWAYS
+            is_guarded = (tool.needs_admin or tool.id in moderated) and not may_free
+            select.is_locked = is_guarded and policy != ToolPolicy.ALWAYS
             form.fields[_name(tool.id)] = forms.ChoiceField(
                 label=tool.title,
                 choices=ToolPolicy.choices,
@@ -72,13 +84,16 @@ class ToolFields:
         hidden = held.keys() - shown
         kept = existing(team, hidden) if hidden else {}
         self._kept = [each for tool, each in held.items() if tool in kept]
-        asked = {each.deciders for each in held.values()}
+        self.is_deciders_locked = bool(moderated) and not may_free
+        deciders = DecidersSelect()
+        deciders.is_locked = self.is_deciders_locked
         form.fields[DECIDERS] = forms.ChoiceField(
             label=_("Who decides"),
             help_text=_("On the calls of tools that ask."),
             choices=Deciders.choices,
-            initial=Deciders.MODERATORS if Deciders.MODERATORS in asked else Deciders.ASKER,
+            initial=Deciders.MODERATORS if moderated else Deciders.ASKER,
             required=False,
+            widget=deciders,
         )
 
     def rows(self) -> Iterator[ToolRow]:

@@ -12,7 +12,7 @@ from accounts.errors import Conflict
 from accounts.fields import Timestamp, format_timestamp, one_of
 from accounts.models import User
 from rooms import queries, services
-from rooms.models import CallState, Run, ToolCall
+from rooms.models import CallState, Denial, Run, ToolCall
 from rooms.permissions import VIEW, access_run
 from rooms.protocol.commands import MAX_NOTE
 from rooms.protocol.payloads import ApprovalBody
@@ -28,7 +28,9 @@ class CallBody(Struct, frozen=True, kw_only=True):
 
     `arguments`, `arguments_sha256`, `note` and `result` are null for users who may not see them;
     the result is not if it was shown to the room. `request` is the number of the request to the
-    model, from 0. `short` is a word or two for all members, `by` the user who decided.
+    model, from 0. `short` is a word or two for all members, `by` the user who decided. With
+    `may_show`, the current user may show the result to the room. `denial` says why a call was
+    denied by no person, or was refused after a decision.
     """
 
     id: UUID
@@ -44,6 +46,8 @@ class CallBody(Struct, frozen=True, kw_only=True):
     result: str | None
     short: str
     shown: bool
+    may_show: bool
+    denial: Annotated[str, one_of(Denial.values)] | None
     by: UUID | None
     decided_at: Timestamp | None
     ms: int | None
@@ -79,10 +83,14 @@ def get_calls(user: User, run: Run) -> Page[CallBody]:
     """All calls are on one page. People who may not see arguments and results get them without."""
     calls = list(run.calls.order_by("request", "position"))
     seen = services.may_see(user, run.room, run, calls)
-    return Page(items=[_call_body(call, is_seen=call.pk in seen) for call in calls], next=None)
+    showable = services.may_show(user, run, calls) & seen
+    bodies = [
+        _call_body(call, is_seen=call.pk in seen, may_show=call.pk in showable) for call in calls
+    ]
+    return Page(items=bodies, next=None)
 
 
-def _call_body(call: ToolCall, *, is_seen: bool) -> CallBody:
+def _call_body(call: ToolCall, *, is_seen: bool, may_show: bool = False) -> CallBody:
     is_shown = call.shown_by_id is not None
     return CallBody(
         id=call.pk,
@@ -98,6 +106,8 @@ def _call_body(call: ToolCall, *, is_seen: bool) -> CallBody:
         result=call.result if is_seen or is_shown else None,
         short=call.short,
         shown=is_shown,
+        may_show=may_show,
+        denial=call.denial or None,
         by=call.decided_by_id,
         decided_at=format_timestamp(call.decided_at) if call.decided_at else None,
         ms=call.ms,

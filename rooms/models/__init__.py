@@ -38,7 +38,7 @@ from rooms.models.runs import (
     Worker,
 )
 from rooms.models.steering import Steer, SteerState
-from rooms.models.tools import OPEN_CALLS, CallState, ModelRequest, ToolCall
+from rooms.models.tools import OPEN_CALLS, CallState, Denial, ModelRequest, ToolCall
 
 __all__ = [
     "ACTIVE",
@@ -49,6 +49,7 @@ __all__ = [
     "AnswersIn",
     "AuthorKind",
     "CallState",
+    "Denial",
     "InvitedRoom",
     "Mention",
     "Message",

@@ -24,6 +24,17 @@ class CallState(models.TextChoices):
     UNKNOWN = "unknown"
 
 
+class Denial(models.TextChoices):
+    """Why a call was denied without a decision of people."""
+
+    CHANGED = "changed"
+    """The definition of the tool is another one since the call was proposed."""
+    NOT_ALLOWED = "not_allowed"
+    """The persona may not use the tool, or not any more without asking."""
+    NO_DECIDER = "no_decider"
+    """No person may decide on the call."""
+
+
 OPEN_CALLS: Final = (CallState.PROPOSED, CallState.ASKED, CallState.ALLOWED, CallState.RUNNING)
 """The states of a call without a result."""
 
@@ -62,7 +73,9 @@ class ToolCall(models.Model):
 
     It is stored before it is shown or executed. `call_id` is the model's id of it, `tool` the id of
     the tool (None: an invented one), `name` what the model called it. A decision is bound to
-    `arguments_sha256`. A call that was running when its worker died is `unknown`. `short` is the
+    `arguments_sha256`, and the execution to `definition_sha256`, the definition of the tool that
+    the model had. A call that was running when its worker died is `unknown`. `denial` says why a
+    call was denied or refused without a decision of people, if there is a reason. `short` is the
     result in words fit for all members; `result` is what the model gets.
     """
 
@@ -80,10 +93,13 @@ class ToolCall(models.Model):
     personal = models.BooleanField(default=False)
     arguments = models.TextField(blank=True)
     arguments_sha256 = models.CharField(max_length=64)
+    # Empty for our own tools, which change only with the code, and for calls of an older release.
+    definition_sha256 = models.CharField(max_length=64, blank=True, default="", db_default="")
     # What the provider wants back with the call, as JSON.
     extra = models.TextField(blank=True)
     state = models.CharField(max_length=8, choices=CallState, default=CallState.PROPOSED)
-    # The attempt that has begun the call.
+    denial = models.CharField(max_length=12, choices=Denial, blank=True, default="", db_default="")
+    # The last attempt that has begun the call; 0 if none has.
     attempt = models.PositiveIntegerField(default=0)
     deciders = models.CharField(max_length=10, choices=Deciders, default=Deciders.ASKER)
     # The ids of the users who could decide when the call was asked, as strings.

@@ -13,6 +13,7 @@ from rooms.models import (
     AnswersIn,
     AuthorKind,
     CallState,
+    Denial,
     MessageStatus,
     Privacy,
     QuestionState,
@@ -75,7 +76,8 @@ class Step(Struct, frozen=True, kw_only=True):
     """A tool call as all members see it: never its arguments.
 
     `result` is a word or two; after a member who may has shown the result, `shown` has its
-    first 8,192 characters; `GET /runs/{run}/calls` has the whole.
+    first 8,192 characters; `GET /runs/{run}/calls` has the whole. `denial` says why a call was
+    denied on which no person has decided.
     """
 
     call: UUID
@@ -85,6 +87,7 @@ class Step(Struct, frozen=True, kw_only=True):
     ms: int | None = None
     result: str | None = None
     shown: str | UnsetType = UNSET
+    denial: Annotated[str, one_of(Denial.values)] | UnsetType = UNSET
 
 
 class Steering(Struct, frozen=True, kw_only=True):
@@ -241,7 +244,7 @@ class ApprovalBody(Struct, frozen=True, kw_only=True):
     """A call that waits for a decision, or the decision; it never has the arguments.
 
     `id` is that of the call. `asked_of` are the users who may decide. `by` is null for a decision
-    of no person.
+    of no person, and `denial` then says why the call was withdrawn, if its run goes on.
     """
 
     id: UUID
@@ -262,6 +265,7 @@ class ApprovalBody(Struct, frozen=True, kw_only=True):
     """True if the decision holds for later calls of the tool in this run."""
     may_for_run: bool = False
     """True if the decision may hold for later calls of the tool in this run."""
+    denial: Annotated[str, one_of(Denial.values)] | UnsetType = UNSET
     expires_at: Timestamp | None
 
 

@@ -218,6 +218,7 @@ def step(call: ToolCall) -> Step:
         ms=call.ms,
         result=call.short or None,
         shown=UNSET if call.shown_by_id is None else result,
+        denial=call.denial or UNSET,
     )
 
 
@@ -242,6 +243,7 @@ def approval_body(
         at=_time(call.decided_at) or UNSET,
         for_run=call.for_run,
         may_for_run=may_for_run,
+        denial=call.denial or UNSET,
         expires_at=_time(call.expires_at),
     )
 

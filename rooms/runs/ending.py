@@ -155,7 +155,7 @@ def _end(
     handles: Callable[[], Mapping[str, UUID | None]],
 ) -> list[DurableEvent]:
     """Set the end of one run, write the end of its answer, and return the events."""
-    events = [*open_questions.withdraw(run), *withdraw(run, run.state)]
+    events = [*open_questions.withdraw(run), *withdraw(run)]
     written = None if run.answer is None else texts.take(run, run.answer, reason)
     run.state, status, run_ended = _STATES[type(reason)]
     if isinstance(reason, Cancelled):

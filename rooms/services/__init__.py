@@ -5,7 +5,7 @@ callers have checked it, `landing_room`, which returns only a room of the user, 
 and `repair_owners`, jobs of the operator. Hooks are in `rooms.services.hooks`.
 """
 
-from rooms.services.approvals import decide_call, may_see, show_result
+from rooms.services.approvals import decide_call, may_see, may_show, show_result
 from rooms.services.direct import open_direct_room
 from rooms.services.messages import (
     check_may_edit,
@@ -83,6 +83,7 @@ __all__ = [
     "mark_read",
     "mark_thread_read",
     "may_see",
+    "may_show",
     "mute_persona",
     "open_direct_room",
     "pin_message",

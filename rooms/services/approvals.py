@@ -1,12 +1,14 @@
 """Decides on the tool calls of runs, and shows their results to the room."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
 from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts.audit.log import audit
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound
@@ -15,8 +17,8 @@ from accounts.names import clean_line
 from accounts.permissions import MANAGE_AGENTS, team_permissions
 from accounts.scopes import ADMIN
 from rooms.event_log import record
-from rooms.models import ACTIVE, CallState, Room, Run, ToolCall
-from rooms.permissions import MODERATE, POST, VIEW, access_call, lock_room
+from rooms.models import ACTIVE, CallState, Denial, Room, Run, ToolCall
+from rooms.permissions import MODERATE, POST, VIEW, access_call, access_room, lock_room
 from rooms.runs.steps import policy
 from rooms.runs.steps.calls import Outcome, decide, show
 from rooms.runs.steps.resuming import resume
@@ -26,6 +28,19 @@ from rooms.services.messages import check_not_deleted
 Decision = Literal["allow", "deny"]
 Extent = Literal["call", "run"]
 """What a decision holds for: one call, or also the later calls of its tool in this run."""
+
+
+WITH_RESULT: Final = (CallState.DONE, CallState.FAILED)
+"""The states of a call whose result can be shown to the room."""
+WITHDRAWN: Final[Mapping[str, Promise]] = {
+    Denial.CHANGED: gettext_lazy(
+        "The tool has changed since this was asked, so the call was not carried out."
+    ),
+    Denial.NO_DECIDER: gettext_lazy(
+        "No person in this room may decide on this call any more, so it was denied."
+    ),
+}
+"""Why a call is withdrawn whose run goes on."""
 
 
 def access_approval(user: User, approval_id: UUID) -> ToolCall:
@@ -38,7 +53,6 @@ def access_approval(user: User, approval_id: UUID) -> ToolCall:
     return call
 
 
-@transaction.atomic
 def decide_call(
     *,
     user: User,
@@ -53,25 +67,31 @@ def decide_call(
     The model gets the `note` of a denial. With the extent `run`, the decision holds for the later
     calls of the tool in this run; for a tool that changes something, only a user who manages the
     personas of the team may allow that. Raises Conflict if the call is decided already, if its run
-    has ended, or if its arguments are not those with the hash `arguments_sha256`.
+    has ended, or if its arguments are not those with the hash `arguments_sha256`. A call whose tool
+    has changed since cannot be allowed: it is withdrawn, and Conflict says so.
     """
     room_id = access_call(user, call_id, VIEW).run.room_id
-    room = lock_room(user, room_id, VIEW)
-    run, call = lock_call(room, call_id)
-    _check_may_decide(user, room, run, call)
-    if closed := _closed(user, run, call):
-        raise Conflict(closed)
-    if call.arguments_sha256 != arguments_sha256:
-        raise Conflict(_("These are not the arguments of this call. Read it again, then decide."))
-    if extent == "run":
-        _check_for_run(user, room, call, decision)
-    outcome: Outcome = "allowed" if decision == "allow" else "denied"
-    events = decide(call, run, outcome, user, note=clean_line(note), for_run=extent == "run")
-    if not events:  # only without a lock on the room
-        raise Conflict(_("This was decided in the meantime."))
-    record(room, *events, show(run, [call]), *resume(run))
-    after = {"state": call.state, "run": str(run.pk), "tool": str(call.tool), "for": extent}
-    audit(user, "approval.decided", call.pk, team_id=room.team_id, after=after)
+    with transaction.atomic():
+        room = lock_room(user, room_id, VIEW)
+        run, call = lock_call(room, call_id)
+        _check_may_decide(user, room, run, call)
+        _check_is_asked(user, run, call, arguments_sha256)
+        if extent == "run":
+            _check_for_run(user, room, call, decision)
+        is_outdated = decision == "allow" and policy.refusal(run, call) == Denial.CHANGED
+        if is_outdated:
+            events = decide(call, run, "withdrawn", denial=Denial.CHANGED)
+        else:
+            outcome: Outcome = "allowed" if decision == "allow" else "denied"
+            line, for_run = clean_line(note), extent == "run"
+            events = decide(call, run, outcome, user, note=line, for_run=for_run)
+            after = {"state": call.state, "run": str(run.pk), "tool": str(call.tool), "for": extent}
+            audit(user, "approval.decided", call.pk, team_id=room.team_id, after=after)
+        if not events:  # only without a lock on the room
+            raise Conflict(_("This was decided in the meantime."))
+        record(room, *events, show(run, [call]), *resume(run))
+    if is_outdated:  # a raise inside the transaction would undo it
+        raise Conflict(WITHDRAWN[Denial.CHANGED])
     return call
 
 
@@ -102,7 +122,7 @@ def show_result(*, user: User, run_id: UUID, call_id: UUID) -> ToolCall:
     _check_may_show(user, run, call)  # again under the lock: the call may have become personal
     if run.answer is not None:
         check_not_deleted(run.answer)
-    if call.state not in (CallState.DONE, CallState.FAILED):
+    if call.state not in WITH_RESULT:
         raise Conflict(_("This call has no result."))
     if call.shown_by_id is None:
         call.shown_by = user
@@ -116,8 +136,8 @@ def outcome_of(call: ToolCall) -> str:
     """Return the state of an approval: `asked`, or how it has ended."""
     if call.state == CallState.ASKED:
         return call.state
-    if call.state != CallState.DENIED:
-        return "allowed"
+    if call.state != CallState.DENIED or (call.denial and call.decided_by_id):
+        return "allowed"  # also where the call was refused later
     if call.decided_by_id is not None:
         return "denied"
     is_late = call.decided_at and call.expires_at and call.decided_at >= call.expires_at
@@ -140,6 +160,27 @@ def may_see(user: User, room: Room, run: Run, calls: Sequence[ToolCall]) -> set[
     return {call.pk for call in calls if allowed[call.deciders, call.personal]}
 
 
+def may_show(user: User, run: Run, calls: Sequence[ToolCall]) -> set[UUID]:
+    """Return those of these calls of a run whose results `user` may show to the room now.
+
+    Equal to trying `show_result` with each, without those that are shown already.
+    """
+    if run.answer is None or run.answer.deleted_at is not None:
+        return set()
+    is_asker = run.requested_by_id == user.pk
+    try:
+        access_room(user, run.room_id, POST if is_asker else MODERATE)
+    except Forbidden:
+        return set()
+    return {
+        call.pk
+        for call in calls
+        if call.state in WITH_RESULT
+        and call.shown_by_id is None
+        and (is_asker or not call.personal)
+    }
+
+
 def _check_may_decide(user: User, room: Room, run: Run, call: ToolCall) -> None:
     if call.expires_at is None:  # the call has never asked
         raise NotFound
@@ -152,11 +193,20 @@ def _check_may_show(user: User, run: Run, call: ToolCall) -> None:
         raise Forbidden(team_id=run.team_id)
 
 
+def _check_is_asked(user: User, run: Run, call: ToolCall, arguments_sha256: str) -> None:
+    if closed := _closed(user, run, call):
+        raise Conflict(closed)
+    if call.arguments_sha256 != arguments_sha256:
+        raise Conflict(_("These are not the arguments of this call. Read it again, then decide."))
+
+
 def _closed(user: User, run: Run, call: ToolCall) -> str:
     """Return why nothing is to be decided any more; an empty text if the call asks."""
     by = call.decided_by
     if by == user:
         return _("You have decided on this call already.")
+    if call.denial in WITHDRAWN and by is None:
+        return str(WITHDRAWN[call.denial])
     if by is not None:
         denied = call.state == CallState.DENIED
         first = _("%(name)s denied it first.") if denied else _("%(name)s allowed it first.")

@@ -40,6 +40,7 @@ from rooms.permissions import MANAGE, access_room, lock_room, set_room_role
 from rooms.protocol.events import RoomArchived, RoomChanged, RoomDeleted
 from rooms.protocol.serializers import room_body
 from rooms.runs.ending import cancel_all, cancel_idle
+from rooms.runs.steps.open_approvals import recheck_approvals
 from rooms.services.people.arrivals import welcome
 from rooms.services.people.members import add_members, lock_team_members
 from rooms.services.people.owners import ABANDONED_RETENTION
@@ -163,6 +164,8 @@ def update_room(*, user: User, room_id: UUID, **changes: Unpack[RoomChanges]) ->
     room = _change(user, room_id, changes) if changes else None
     if changes.get("summarizes") is False and room:
         RoomSummary.objects.drop_after(room, 0)
+    if "other_decides" in changes and room:
+        recheck_approvals(room)
     if archived:
         room = archive_room(user=user, room_id=room_id)
     return room or access_room(user, room_id, MANAGE, even_archived=True)

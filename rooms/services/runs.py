@@ -28,6 +28,7 @@ from rooms.protocol.serializers import message_body
 from rooms.runs import chains, queue
 from rooms.runs.crews import round_steps
 from rooms.runs.ending import Cancelled, cancel_runs, end_runs, fail_unauthorized_runs
+from rooms.runs.steps.open_approvals import recheck_approvals, rooms_with_approvals
 from rooms.services.questions import recheck_questions, rooms_with_questions
 
 RETRYABLE: Final = (RunState.FAILED, RunState.CANCELLED, RunState.COMPLETED)
@@ -138,15 +139,18 @@ def _lock_room_of_round(user: User, round_id: UUID, asker_needs: str) -> Room:
 def fail_unauthorized_runs_of(*, askers: Collection[User], teams: Collection[UUID]) -> None:
     """Fail the active runs of `askers` in these teams that are no longer authorized.
 
-    Open questions that wait only for users who may not post any more end, also those of other runs.
+    Open questions that wait only for users who may not post any more end, also those of other runs,
+    and so do calls on which no person may decide any more.
     The caller has checked the permission of the acting user.
     """
     unended = Run.objects.active().filter(team__in=teams, requested_by__in=askers)
     concerned = Q(pk__in=unended.values("room")) | Q(pk__in=rooms_with_questions(teams))
+    concerned |= Q(pk__in=rooms_with_approvals(teams))
     rooms = Room.objects.locked().filter(concerned, team__in=teams)
     for room in rooms.order_by("pk"):
         fail_unauthorized_runs(room, Q(requested_by__in=askers))
         recheck_questions(room)
+        recheck_approvals(room)
 
 
 def continue_answers(*, user: User, message_id: UUID) -> tuple[Message, list[Run]]:

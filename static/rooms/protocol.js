@@ -22,10 +22,14 @@
  *   steps?: CallStep[], steered?: Steering[], round?: Round,
  * }} Message */
 
+/** Why a call was denied on which no person has decided.
+ * @typedef {"changed" | "not_allowed" | "no_decider"} Denial */
+
 /** A tool call as all members see it.
  * @typedef {{
  *   call: string, tool: string, title: string, ms: number | null, result: string | null, shown?: string,
  *   state: "proposed" | "asked" | "allowed" | "denied" | "running" | "done" | "failed" | "unknown",
+ *   denial?: Denial,
  * }} CallStep */
 
 /** A member's line to a running answer; `after` is the number of steps before it.
@@ -38,7 +42,7 @@
  * @typedef {{
  *   id: string, run: string, message: string, persona: string, call: string, tool: string, title: string,
  *   changes: boolean, asked_of: string[], by: string | null, by_name?: string, at?: string,
- *   for_run: boolean, may_for_run: boolean,
+ *   for_run: boolean, may_for_run: boolean, denial?: Denial,
  *   state: "asked" | "allowed" | "denied" | "expired" | "withdrawn", expires_at: string | null,
  * }} Approval */
 

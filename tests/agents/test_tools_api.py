@@ -44,6 +44,7 @@ def test_a_member_lists_the_tools_of_the_team(cast: Cast) -> None:
         "idempotent": False,
         "sha256": "a",
         "approved": False,
+        "needs_admin": True,
     }
 
 

@@ -83,6 +83,8 @@ test("a decision that comes second says who was first", () => {
   assert.equal(outcomeSentence(decided, false), "%(tool)s, allowed once by %(name)s");
   assert.equal(outcomeSentence({ ...decided, for_run: true }, false), "%(tool)s, allowed for this run by %(name)s");
   assert.match(outcomeSentence(approval({ state: "withdrawn" }), true), /no longer needed/u);
+  assert.match(outcomeSentence(approval({ state: "withdrawn", denial: "changed" }), true), /the tool has changed/u);
+  assert.match(outcomeSentence(approval({ state: "withdrawn", denial: "no_decider" }), true), /nobody here may decide/u);
 });
 
 test("steps of the message count more than what was told meanwhile", () => {

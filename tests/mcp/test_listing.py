@@ -26,7 +26,7 @@ def server(cast: Cast) -> McpServer:
 
 
 def _list(server: McpServer, *tools: dict[str, Any], approve: bool = False) -> None:
-    store_listing(server.pk, read_listing(tools).tools, approve_first=approve)
+    store_listing(server.pk, read_listing(tools).tools, url=server.url, approve_first=approve)
 
 
 def test_a_server_that_lists_other_names_each_time_does_not_fill_the_database(

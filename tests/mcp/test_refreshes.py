@@ -5,7 +5,7 @@ What is lost all the same, with its process, ends the sign-in: a person is asked
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from threading import Event
 from typing import Any
@@ -240,6 +240,17 @@ def test_a_worker_that_ends_during_a_refresh_loses_no_token(
 
     assert tokens.access_token_sync(spec) in protected.valid
     assert [form["grant_type"] for form in protected.forms] == ["refresh_token"]
+
+
+def test_tokens_are_not_for_the_address_before(cast: Cast, protected: Protected) -> None:
+    """The server has been moved, and a person has signed in there, since a run has begun."""
+    _server, spec = _ending(cast, protected)
+
+    with pytest.raises(McpFailed) as refused:
+        tokens.access_token_sync(replace(spec, url="https://203.0.113.7/before"))
+
+    assert refused.value.code == "not_allowed"
+    assert "refresh_token" not in [form["grant_type"] for form in protected.forms]
 
 
 async def test_tokens_are_stored_when_the_database_is_back(

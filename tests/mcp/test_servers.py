@@ -11,6 +11,7 @@ from accounts import rate_limits
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound
 from accounts.models import AuditEntry
 from accounts.rate_limits import MemoryCounters
+from agents.mcp.child import Report
 from agents.mcp.definitions import read_listing
 from agents.mcp.listing import store_listing
 from agents.models import McpServer, McpSignIn, PersonaTool, Tool, ToolPolicy
@@ -20,6 +21,7 @@ from agents.services import (
     check_new_mcp_server,
     create_mcp_server,
     delete_mcp_server,
+    mcp_servers,
     refresh_mcp_server,
     update_mcp_server,
     update_tool,
@@ -48,7 +50,7 @@ def _store(cast: Cast, **fields: Any) -> McpServer:
 
 
 def _list(server: McpServer, *tools: dict[str, Any], approve: bool = False) -> None:
-    store_listing(server.pk, read_listing(tools).tools, approve_first=approve)
+    store_listing(server.pk, read_listing(tools).tools, url=server.url, approve_first=approve)
 
 
 def test_adding_a_server_lists_its_tools_in_a_child_process(cast: Cast, good: Running) -> None:
@@ -272,6 +274,29 @@ def test_a_tool_that_is_listed_again_keeps_its_id_and_approval(cast: Cast) -> No
 
     after = Tool.objects.get()
     assert (after.pk, after.listed, after.approved) == (before.pk, True, True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"url": "https://203.0.113.8/mcp"}, {"headers": {"X-Key": SECRET}}, {"auth": "none"}],
+    ids=["address", "secrets", "sign-in"],
+)
+def test_a_list_that_was_read_before_a_change_is_not_stored(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    server = _store(cast)
+
+    def inspect(_server: McpServer, *_args: object) -> Report:
+        update_mcp_server(user=cast.admin, server_id=server.pk, **change)
+        return Report(tools=read_listing([tool("of_before")]).tools)
+
+    monkeypatch.setattr(mcp_servers, "_inspect_stored", inspect)
+
+    with pytest.raises(Conflict) as refused:
+        refresh_mcp_server(user=cast.admin, server_id=server.pk)
+
+    assert str(refused.value.detail).startswith("The server was changed in the meantime.")
+    assert not Tool.objects.exists()
 
 
 def test_deleting_a_server_takes_its_tools_from_personas(cast: Cast) -> None:

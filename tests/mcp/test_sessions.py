@@ -2,12 +2,18 @@
 
 import asyncio
 import time
+from functools import partial
 from typing import Any, get_args
 
 import pytest
 from pytest_django import Settings
 
-from agents.mcp.sessions import CHANGED, FAILURES, Sessions
+from agents.engine.toolbox import MCP_SECONDS
+from agents.mcp import client
+from agents.mcp.client import Session
+from agents.mcp.definitions import Listing, read_listing
+from agents.mcp.listing import store_listing
+from agents.mcp.sessions import CHANGED, FAILURES, OUTDATED, Sessions
 from agents.mcp.threads import in_thread
 from agents.mcp.transport import FailureCode
 from agents.models import McpServer, Tool
@@ -82,8 +88,11 @@ async def test_a_changed_tool_is_not_called_until_it_is_approved(
         approve_tool(user=cast.admin, team_id=cast.team.pk, tool_id=row.pk, sha256=row.sha256)
 
     await in_thread(approve)
+    approved = await in_thread(tool_specs, bad_server)
     async with Sessions() as sessions:
-        assert (await sessions.call(tools["fine"], {})).text == "fine"
+        assert (await sessions.call(tools["fine"], {})).text == OUTDATED
+        assert hostile.called == []
+        assert (await sessions.call(approved["fine"], {})).text == "fine"
 
 
 async def test_a_change_within_a_session_is_noticed(server: McpServer, good: Running) -> None:
@@ -136,10 +145,8 @@ async def test_a_run_ends_quickly_while_a_server_hangs(
 
 async def test_failures_are_words_for_the_model(bad_server: McpServer, hostile: Hostile) -> None:
     hostile.tools = [tool("fine"), tool("hang"), tool("status_500"), tool("inject")]
-    from agents.mcp.definitions import read_listing
-    from agents.mcp.listing import store_listing
-
-    await in_thread(store_listing, bad_server.pk, read_listing(hostile.tools).tools)
+    listed = read_listing(hostile.tools).tools
+    await in_thread(partial(store_listing, bad_server.pk, listed, url=bad_server.url))
     await in_thread(_approve_all)
     tools = await in_thread(tool_specs, bad_server)
     async with Sessions() as sessions:
@@ -149,6 +156,44 @@ async def test_failures_are_words_for_the_model(bad_server: McpServer, hostile: 
     assert failed.failed
     assert failed.text == "The tool's server reported an error."
     assert (failed.short, injected.failed) == ("failed", False)
+
+
+@pytest.mark.parametrize("step", ["list_tools", "call"])
+async def test_a_call_ends_in_time_with_all_that_it_needs(
+    bad_server: McpServer, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    async def hang(*_args: object) -> None:
+        await asyncio.Event().wait()
+
+    tools = await in_thread(tool_specs, bad_server)
+    monkeypatch.setattr(client, "TOTAL_SECONDS", 0.5)
+    monkeypatch.setattr(Session, step, hang)
+    async with Sessions() as sessions:
+        late = await asyncio.wait_for(sessions.call(tools["fine"], {}), DEADLINE)
+
+    assert late.text == FAILURES["timeout"]
+    parts = client.OPEN_SECONDS, client.LIST_SECONDS, client.CALL_SECONDS
+    assert sum(parts) < MCP_SECONDS  # the engine ends the call later than the session
+
+
+async def test_a_list_of_the_address_before_is_not_stored(
+    bad_server: McpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is moved while its tools are listed."""
+
+    async def move(_session: Session) -> Listing:
+        moved = McpServer.objects.filter(pk=bad_server.pk)
+        await in_thread(partial(moved.update, url="https://203.0.113.7/mcp"))
+        return read_listing([tool("of_before")])
+
+    tools = await in_thread(tool_specs, bad_server)
+    monkeypatch.setattr(Session, "list_tools", move)
+    async with Sessions() as sessions:
+        refused = await sessions.call(tools["fine"], {})
+
+    assert refused.text == FAILURES["not_allowed"]
+    listed = Tool.objects.filter(server=bad_server, listed=True).values_list("key", flat=True)
+    assert "of_before" not in await in_thread(list, listed)
 
 
 def _approve_all() -> None:

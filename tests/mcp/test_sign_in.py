@@ -133,11 +133,20 @@ def test_an_answer_of_another_issuer_is_refused(
     assert protected.forms == []
 
 
-def test_a_change_of_the_address_during_a_sign_in_ends_it(cast: Cast, protected: Protected) -> None:
-    server = add_server(cast, protected)
+@pytest.mark.parametrize("change", ["address", "path", "shared"])
+def test_a_change_of_the_server_during_a_sign_in_ends_it(
+    cast: Cast, protected: Protected, change: str
+) -> None:
+    """The tokens would be sent elsewhere, or the account of one person would serve the team."""
+    server = add_server(cast, protected, personal=True)
     client = client_of(cast.admin)
-    answer = protected.authorize(_start(client, server), "team")
-    update_mcp_server(user=cast.admin, server_id=server.pk, url="https://203.0.113.7/mcp")
+    answer = protected.authorize(_start(client, server), "admin")
+    changes: dict[str, dict[str, Any]] = {
+        "address": {"url": "https://203.0.113.7/mcp"},
+        "path": {"url": f"{protected.url}/other"},
+        "shared": {"personal": False},
+    }
+    update_mcp_server(user=cast.admin, server_id=server.pk, **changes[change])
 
     client.get(callback(answer))
 

@@ -62,4 +62,5 @@ def _tool_spec(tool: Tool, server: McpSpec) -> ToolSpec:
         source="mcp",
         key=tool.key,
         server=server,
+        sha256=tool.sha256,
     )

@@ -1,8 +1,11 @@
 """Runs that call tools, step by step as a worker and the engine do it, without an engine."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import sha256
 from uuid import UUID
+
+from django.utils import timezone
 
 from accounts.ids import new_id
 from accounts.models import User
@@ -11,9 +14,10 @@ from agents.tool_types import CallRequest, CallStateName, ToolResult, ToolSpec
 from rooms import services
 from rooms.event_log import events_after
 from rooms.models import Message, Run, ToolCall
-from rooms.runs import lifecycle
+from rooms.runs import leases, lifecycle
 from rooms.runs.lifecycle import Job
 from rooms.runs.steps import journal, waiting
+from rooms.runs.steps.calls import state_name
 from tests.rooms.claiming import claim_run, start_run
 from tests.rooms.conftest import Cast
 
@@ -34,6 +38,7 @@ def make_tool(name: str, *, changes: bool = False, idempotent: bool = False) -> 
         idempotent=idempotent,
         source="installed",
         key=f"tests.tools:{name}",
+        sha256="a",
     )
 
 
@@ -46,7 +51,8 @@ def install(tool: ToolSpec) -> None:
     fields = ("key", "name", "title", "description", "parameters", "reach", "changes", "idempotent")
     defaults = {name: getattr(tool, name) for name in fields}
     Tool.objects.get_or_create(
-        pk=tool.id, defaults=defaults | {"sha256": "a", "approved_sha256": "a"}
+        pk=tool.id,
+        defaults=defaults | {"sha256": tool.sha256, "approved_sha256": tool.sha256},
     )
 
 
@@ -93,13 +99,25 @@ def start_again(run_id: UUID, owner: str = WORKER) -> Job:
     return job
 
 
+def lose(job: Job) -> None:
+    """Let the lease of a worker expire that was killed, and queue its run again."""
+    Run.objects.filter(pk=job.run).update(lease_until=timezone.now() - timedelta(seconds=1))
+    leases.reap()
+
+
 def propose(job: Job, *calls: CallRequest, number: int = 0) -> list[CallStateName]:
-    return journal.propose(job, number, "Let me see. ", (10, 2), calls)
+    stored = journal.propose(job, number, "Let me see. ", (10, 2), calls)
+    return [state_name(call.state) for call in stored]
+
+
+def begin(job: Job, call: UUID) -> bool:
+    """Begin a call as the engine does; return False if it may not run."""
+    return journal.begin(job, call) is None
 
 
 def execute(job: Job, call: UUID, text: str = "the result") -> bool:
     """Run a call as the engine does; return False if it may not run."""
-    if not journal.begin(job, call):
+    if not begin(job, call):
         return False
     journal.finish(job, call, ToolResult(text, short="1 result"), 7)
     return True
@@ -129,10 +147,12 @@ class Asked:
         return self.row.arguments_sha256
 
 
-def waiting_run(cast: Cast, tool: ToolSpec = SEND, policy: str = "ask") -> Asked:
-    """Let a run of the member ask people about a call, and wait."""
+def waiting_run(
+    cast: Cast, tool: ToolSpec = SEND, policy: str = "ask", asker: User | None = None
+) -> Asked:
+    """Let a run of the member, unless `asker` is given, ask people about a call, and wait."""
     set_policy(cast, tool, policy)
-    job = started(cast)
+    job = started(cast, asker)
     call = request(tool)
     assert propose(job, call) == ["asked"]
     waiting.wait(job, "Let me see. ", None)

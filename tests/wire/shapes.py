@@ -76,6 +76,7 @@ def _whole(value: Any) -> bool:
 TEXT = is_("text", lambda value: isinstance(value, str))
 SENTENCE = is_("a sentence", lambda value: isinstance(value, str) and len(value) > 3)
 BOOL = is_("a boolean", lambda value: isinstance(value, bool))
+DENIAL = one_of("changed", "not_allowed", "no_decider")
 OBJECT = is_("an object", lambda value: isinstance(value, dict))
 COUNT = is_("a count", lambda value: _whole(value) and value >= 0)
 POSITION = is_("a position", lambda value: _whole(value) and value >= -1)
@@ -370,13 +371,14 @@ ADDITIVE: dict[str, dict[str, Shape]] = {
         "ended_at": null_or(WHEN),
         "replaces": ID,
     },
-    "step": {"shown": TEXT},
+    "step": {"shown": TEXT, "denial": DENIAL},
     "round step": {"reason": TEXT},
     "steering": {"name": TEXT, "after": null_or(COUNT)},
     "approval": {
         "message": ID,
         "changes": BOOL,
         "state": one_of("asked", "allowed", "denied", "expired", "withdrawn"),
+        "denial": DENIAL,
         "by": null_or(ID),
         "by_name": TEXT,
         "at": WHEN,

@@ -6,8 +6,9 @@ from uuid import UUID
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
+from msgspec import UnsetType
 
-from rooms.models import CallState
+from rooms.models import CallState, Denial
 from rooms.pages.layout import RULES
 from rooms.protocol.payloads import Step
 
@@ -55,10 +56,21 @@ def note_words(step: Step) -> str:
     if step.state == CallState.UNKNOWN:
         return _("result unknown, not repeated")
     if step.state == CallState.DENIED:
-        return _("denied")
+        return denial_words(step.denial)
     word = step.result or (_("failed") if step.state == CallState.FAILED else "")
     time = "" if step.ms is None else duration_words(step.ms)
     return ", ".join(part for part in (word, time) if part)
+
+
+def denial_words(denial: str | UnsetType) -> str:
+    """Return why a call was denied; without a reason, people have denied it."""
+    if denial == Denial.CHANGED:
+        return _("not carried out: the tool has changed")
+    if denial == Denial.NOT_ALLOWED:
+        return _("not carried out: the persona may not use this tool now")
+    if denial == Denial.NO_DECIDER:
+        return _("denied: nobody here may decide")
+    return _("denied")
 
 
 def duration_words(ms: int) -> str:

@@ -7,11 +7,12 @@
   [denied] ◄─ asked ──► allowed ──► running ──► [done] [failed]
       ▲   expired, withdrawn │  ▲      │ worker lost
       └──────────────────────┘  └──────┴─────► [unknown]
-                           idempotent
+            not begun yet   idempotent
 
 A call that asks is decided by people; no call runs before it is allowed. `running` is stored before
 the tool is executed and the result the moment it is there, so a call whose worker died is `unknown`
-unless repeating it is harmless.
+unless repeating it is harmless. A call that was begun once is never `denied`: if it may not be
+repeated any more, it is `unknown`.
 """
 
 from collections.abc import Iterable
@@ -24,7 +25,7 @@ from msgspec import to_builtins
 from accounts.models import User
 from agents.tool_types import CallStateName
 from rooms import metrics
-from rooms.models import CallState, Message, Run, RunState, ToolCall
+from rooms.models import CallState, Denial, Message, Run, ToolCall
 from rooms.protocol.events import ApprovalDecided, DurableEvent, MessageUpdated
 from rooms.protocol.serializers import approval_body, message_body, step
 
@@ -68,11 +69,13 @@ def decide(
     *,
     note: str = "",
     for_run: bool = False,
+    denial: Denial | None = None,
 ) -> list[DurableEvent]:
     """Decide on a call that asks, for good; return the event, or nothing if it is decided already.
 
-    The update is the claim: of two deciders, only one finds the call in the state `asked`. The
-    caller has locked the room, and shows the steps.
+    `denial` says why a call is withdrawn whose run goes on. The update is the claim: of two
+    deciders, only one finds the call in the state `asked`. The caller has locked the room, and
+    shows the steps.
     """
     state = CallState.ALLOWED if outcome == "allowed" else CallState.DENIED
     asked = ToolCall.objects.filter(pk=call.pk, state=CallState.ASKED)
@@ -82,6 +85,7 @@ def decide(
         "decided_at": timezone.now(),
         "note": note,
         "for_run": for_run,
+        "denial": denial or "",
     }
     if not asked.update(**changes):
         return []
@@ -91,11 +95,24 @@ def decide(
     return [ApprovalDecided(approval_body(call, run, outcome, by))]
 
 
-def withdraw(run: Run, before: str) -> list[DurableEvent]:
-    """Close the open calls of a run that ends, which was in the state `before`; return the events.
+def refuse(call: ToolCall, denial: Denial) -> None:
+    """Set the state of a call that may not run, or not again. The caller stores and shows it.
 
-    A call of an attempt that runs is `unknown`: its tool may have been executed. The events do not
-    have the steps: the caller stores and publishes the answer. A run without steps costs no query.
+    A call that an attempt has begun is `unknown`: its tool may have been executed.
+    """
+    if call.attempt:
+        call.state = CallState.UNKNOWN
+    else:
+        call.state, call.denial = CallState.DENIED, denial
+
+
+def withdraw(run: Run) -> list[DurableEvent]:
+    """Close the open calls of a run that ends; return the events.
+
+    A call that an attempt has begun is `unknown`: its tool may have been executed, also if its next
+    attempt was about to repeat it, and a question to people or to a persona was seen. The events do
+    not have the steps: the caller stores and publishes the answer. A run without steps costs no
+    query.
     """
     answer = run.answer
     if answer is None or not answer.steps or all(s["state"] in ENDED for s in answer.steps):
@@ -106,9 +123,7 @@ def withdraw(run: Run, before: str) -> list[DurableEvent]:
         if call.state == CallState.ASKED:
             events += decide(call, run, "withdrawn")
             continue
-        # In a waiting run, a running call waits for people or for another run.
-        was_executed = call.state == CallState.RUNNING and before != RunState.WAITING
-        call.state = CallState.UNKNOWN if was_executed else CallState.DENIED
+        call.state = CallState.UNKNOWN if call.attempt else CallState.DENIED
         call.save(update_fields=["state"])
     steps = {str(call.pk): to_builtins(step(call)) for call in calls}
     answer.steps = [steps.get(each["call"], each) for each in answer.steps]

@@ -24,13 +24,14 @@ from agents.tool_types import (
     MAX_ARGUMENTS,
     MAX_STORED_RESULT,
     CallRequest,
-    CallStateName,
+    PastCall,
     Steering,
     ToolResult,
 )
+from agents.tools import result_words
 from rooms.event_log import record
 from rooms.executors import RUNS, in_thread_until_stored
-from rooms.models import CallState, ModelRequest, Room, Run, Steer, SteerState, ToolCall
+from rooms.models import CallState, Denial, ModelRequest, Room, Run, Steer, SteerState, ToolCall
 from rooms.protocol.events import ApprovalRequested, DurableEvent
 from rooms.protocol.serializers import approval_body
 from rooms.runs import leases
@@ -39,8 +40,9 @@ from rooms.runs.lifecycle import Job
 from rooms.runs.notifications import wakeup
 from rooms.runs.steps import erasing, policy
 from rooms.runs.steps.accepted_lines import EndedRequest, as_steering, take
-from rooms.runs.steps.calls import show, state_name
+from rooms.runs.steps.calls import refuse, show, state_name
 from rooms.runs.steps.erasing import READS
+from rooms.runs.steps.past import result_of, stored_result
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,13 +71,17 @@ class RunJournal:
 
     async def propose(
         self, number: int, text: str, tokens: Tokens, calls: Sequence[CallRequest]
-    ) -> Sequence[CallStateName]:
-        return await self._store(propose, number, text, tokens, calls)
+    ) -> Sequence[PastCall]:
+        stored = await self._store(propose, number, text, tokens, calls)
+        return [
+            PastCall(each, state_name(call.state), stored_result(call))
+            for each, call in zip(calls, stored, strict=True)
+        ]
 
-    async def begin(self, call: UUID) -> bool:
+    async def begin(self, call: UUID) -> ToolResult | None:
         # A retry finds a call running that it has begun itself, so no call may be begun twice.
         if call in self._begun:
-            return False
+            return result_words.UNKNOWN
         self._begun.add(call)
         return await self._store(begin, call)
 
@@ -101,11 +107,10 @@ class RunJournal:
 @transaction.atomic
 def propose(
     job: Job, number: int, text: str, tokens: Tokens, requests: Sequence[CallRequest]
-) -> list[CallStateName]:
+) -> list[ToolCall]:
     room, run = leases.lock_owned(job.run, job.owner, job.attempt)
     if run.requests.filter(number=number).exists():  # stored by the attempt before this retry
-        states = run.calls.filter(request=number).order_by("position")
-        return [state_name(state) for state in states.values_list("state", flat=True)]
+        return list(run.calls.filter(request=number).order_by("position"))
     input_tokens, output_tokens = tokens or (None, None)
     insert(
         ModelRequest(
@@ -123,7 +128,7 @@ def propose(
     if calls:
         events.insert(0, show(run, calls))
     record(room, *events)
-    return [state_name(call.state) for call in calls]
+    return calls
 
 
 def _new_call(run: Run, number: int, position: int, request: CallRequest) -> ToolCall:
@@ -144,6 +149,7 @@ def _new_call(run: Run, number: int, position: int, request: CallRequest) -> Too
         personal=spec.personal if spec else False,
         arguments=arguments,
         arguments_sha256=sha256(arguments.encode()).hexdigest(),
+        definition_sha256=spec.sha256 if spec else "",
         extra=_storable(request.extra),
         quotes_room=run.room_id if spec and spec.id in READS else None,
     )
@@ -159,9 +165,7 @@ def _set_states(room: Room, run: Run, calls: Sequence[ToolCall]) -> list[ToolCal
 
     A call on which no person may decide is denied: no decision could end its wait.
     """
-    proposed = {call: call.tool for call in calls if call.state == CallState.PROPOSED}
-    rules = policy.rules_of(run, {tool for tool in proposed.values() if tool})
-    ruled = {call: rules[tool] for call, tool in proposed.items() if tool and tool in rules}
+    ruled = _rules_of(run, [call for call in calls if call.state == CallState.PROPOSED])
     ask = {rule.tool for call, rule in ruled.items() if not policy.is_free(call, run, rule)}
     number = calls[0].request if calls else 0
     decided = policy.decided_for_run(room, run, ask, number)
@@ -171,11 +175,8 @@ def _set_states(room: Room, run: Run, calls: Sequence[ToolCall]) -> list[ToolCal
         return [str(user) for user in policy.deciders(room, run, deciders, personal=personal)]
 
     expires_at = timezone.now() + timedelta(hours=settings.APPROVAL_HOURS)
-    for call in proposed:
-        rule = ruled.get(call)
-        if rule is None:
-            call.state = CallState.DENIED
-        elif rule.tool not in ask:
+    for call, rule in ruled.items():
+        if rule.tool not in ask:
             call.state = CallState.ALLOWED
         elif (earlier := decided.get(rule.tool)) and policy.holds_for(earlier, call):
             is_denied = earlier.state == CallState.DENIED
@@ -185,33 +186,46 @@ def _set_states(room: Room, run: Run, calls: Sequence[ToolCall]) -> list[ToolCal
         else:
             call.deciders = rule.deciders
             call.asked_of = asked_of(rule.deciders, personal=call.personal)
-            call.state = CallState.ASKED if call.asked_of else CallState.DENIED
-            call.expires_at = expires_at if call.asked_of else None
+            if call.asked_of:
+                call.state, call.expires_at = CallState.ASKED, expires_at
+            else:
+                refuse(call, Denial.NO_DECIDER)
     return [call for call in calls if call.state == CallState.ASKED]
 
 
+def _rules_of(run: Run, calls: Sequence[ToolCall]) -> dict[ToolCall, policy.Rule]:
+    """Return the rules of calls; refuse those that may not run, also if people allow them."""
+    rules = policy.rules_of(run, {call.tool for call in calls if call.tool})
+    found: dict[ToolCall, policy.Rule] = {}
+    for call in calls:
+        rule = rules.get(call.tool) if call.tool else None
+        if denial := policy.denial_of(call, rule):
+            refuse(call, denial)
+        elif rule:
+            found[call] = rule
+    return found
+
+
 @transaction.atomic
-def begin(job: Job, call_id: UUID) -> bool:
+def begin(job: Job, call_id: UUID) -> ToolResult | None:
     room, run = leases.lock_owned(job.run, job.owner, job.attempt)
     call = run.calls.get(pk=call_id)
     if (call.state, call.attempt) == (CallState.RUNNING, job.attempt):
-        return True  # stored by the attempt before this retry
+        return None  # stored by the attempt before this retry
     if call.state != CallState.ALLOWED:
-        return False
+        return result_of(call)
     if refusal := unauthorized(room, [run]).get(run):
         raise refusal
     # The server may have become personal since the call was proposed.
     call.personal |= any(tool.personal for tool in job.spec.tools if tool.id == call.tool)
-    rules = policy.rules_of(run, [call.tool] if call.tool else [])
-    is_allowed = policy.may_run(call, run, rules)
-    if is_allowed:
+    if denial := policy.refusal(run, call):
+        refuse(call, denial)
+    else:
         call.state, call.attempt = CallState.RUNNING, job.attempt
         call.started_at = timezone.now()
-    else:
-        call.state = CallState.DENIED
-    call.save(update_fields=["state", "attempt", "started_at", "personal"])
+    call.save(update_fields=["state", "attempt", "started_at", "personal", "denial"])
     record(room, show(run, [call]))
-    return is_allowed
+    return None if call.state == CallState.RUNNING else result_of(call)
 
 
 @transaction.atomic

@@ -13,12 +13,19 @@ from agents.tool_types import (
     ToolResult,
     ToolSpec,
 )
-from rooms.models import CallState, ModelRequest, Question, Run, Steer, ToolCall
+from agents.tools import result_words
+from rooms.models import CallState, Denial, ModelRequest, Question, Run, Steer, ToolCall
 from rooms.protocol.events import DurableEvent
+from rooms.runs.steps import policy
 from rooms.runs.steps.accepted_lines import as_steering
-from rooms.runs.steps.calls import show, state_name
+from rooms.runs.steps.calls import refuse, show, state_name
 
 NOT_DECIDED: Final = "No person decided on it in time."
+DENIALS: Final[Mapping[str, str]] = {
+    Denial.CHANGED: "The tool has changed since you called it. Read its description again.",
+    Denial.NOT_ALLOWED: "You may not use this tool now.",
+    Denial.NO_DECIDER: "There is no person here who may decide on it.",
+}
 DENIED_WITH: Final = "The person who denied it wrote: %s"
 """Why a call was denied, for the model, behind `result_words.DENIED`; the words of the person are
 data."""
@@ -32,16 +39,16 @@ def take_over(
     The caller has locked the room. `lines` are the applied steering lines of the run. A call that
     the former worker had begun is `unknown`, or `allowed` again if its tool is idempotent; one that
     waits for people or for another run keeps waiting. An allowed call whose tool the persona has no
-    longer is denied.
+    longer is denied: because the tool has changed, if it has.
     """
     requests = list(run.requests.order_by("number"))
     if not requests:
         return [], []
     calls = list(run.calls.order_by("request", "position"))
     tools = {tool.id: tool for tool in spec.tools}
-    changed = _settle(calls, tools)
+    changed = _settle(run, calls, tools)
     for call in changed:
-        call.save(update_fields=["state"])
+        call.save(update_fields=["state", "denial"])
     events: list[DurableEvent] = [show(run, changed)] if changed else []
     return past_of(requests, calls, lines, tools), events
 
@@ -67,7 +74,7 @@ def past_of(
     ]
 
 
-def _settle(calls: Sequence[ToolCall], tools: Mapping[UUID, ToolSpec]) -> list[ToolCall]:
+def _settle(run: Run, calls: Sequence[ToolCall], tools: Mapping[UUID, ToolSpec]) -> list[ToolCall]:
     """Set the states of calls that the former worker has left; return the changed calls."""
     begun = [call for call in calls if call.state == CallState.RUNNING]
     pending = _pending(begun)
@@ -77,10 +84,10 @@ def _settle(calls: Sequence[ToolCall], tools: Mapping[UUID, ToolSpec]) -> list[T
         # The tool may have another meaning since, or be gone: the call may have been executed.
         may_repeat = call.idempotent and tool is not None and tool.idempotent
         call.state = CallState.ALLOWED if may_repeat else CallState.UNKNOWN
-    for call in calls:
-        if call.state == CallState.ALLOWED and call.tool not in tools:
-            call.state = CallState.DENIED
-            changed.append(call)
+    lost = [call for call in calls if call.state == CallState.ALLOWED and call.tool not in tools]
+    for call in lost:
+        refuse(call, policy.refusal(run, call) or Denial.NOT_ALLOWED)
+    changed += lost
     return list(dict.fromkeys(changed))
 
 
@@ -103,14 +110,21 @@ def _past_call(call: ToolCall, tools: Mapping[UUID, ToolSpec]) -> PastCall:
         spec=tools.get(call.tool) if call.tool else None,
         extra=call.extra,
     )
-    return PastCall(request=request, state=state_name(call.state), result=_result(call))
+    return PastCall(request=request, state=state_name(call.state), result=stored_result(call))
 
 
-def _result(call: ToolCall) -> ToolResult | None:
+def result_of(call: ToolCall) -> ToolResult:
+    """Return what the model gets of a call that has ended."""
+    return result_words.of_call(_past_call(call, {}))
+
+
+def stored_result(call: ToolCall) -> ToolResult | None:
     """Return the result of a call; for a denied one, the sentence that says why."""
     if call.state in (CallState.DONE, CallState.FAILED):
         failed = call.state == CallState.FAILED
         return ToolResult(text=call.result, short=call.short, failed=failed)
+    if call.state == CallState.DENIED and call.denial:
+        return ToolResult(text=DENIALS[call.denial], failed=True)
     if call.state == CallState.DENIED and call.note:
         return ToolResult(text=DENIED_WITH % call.note, failed=True)
     if call.state == CallState.DENIED and call.decided_at and call.decided_by_id is None:

@@ -4,7 +4,8 @@ Each question is asked twice: when a call is proposed, and again before it runs,
 lie between. The rights of the asker are those of the run (`rooms.runs.crews.rights.unauthorized`).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -13,10 +14,11 @@ from django.db.models.functions import Now
 
 from accounts.models import User
 from agents.models import Deciders, PersonaTool, ToolPolicy
-from agents.tools.registry import usable_tools
+from agents.tools.registry import ToolStatus, statuses
 from rooms.models import (
     ACTIVE,
     CallState,
+    Denial,
     Room,
     RoomPermission,
     RoomRole,
@@ -32,12 +34,21 @@ MAX_ASKED: Final = 50
 """The most people that an approval names; moderators who are not named may decide, too."""
 
 
-def rules_of(run: Run, tools: Collection[UUID]) -> dict[UUID, PersonaTool]:
-    """Return what the persona of a run may do with those of `tools` that it may use at all.
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a persona may do with a tool: its policy, and who decides; and how the tool is now."""
 
-    A tool is left out if the persona has no rule for it or never uses it, if its definition is not
-    approved, or if its server is off. A run that leads may ask other personas without a rule; one
-    that was asked for by another run may not.
+    tool: UUID
+    policy: str
+    deciders: str
+    status: ToolStatus
+
+
+def rules_of(run: Run, tools: Collection[UUID]) -> dict[UUID, Rule]:
+    """Return what the persona of a run may do with those of `tools` that it has; see `denial_of`.
+
+    A run that leads may ask other personas without a rule; one that was asked for by another run
+    may not.
     """
     if not tools:
         return {}
@@ -48,11 +59,28 @@ def rules_of(run: Run, tools: Collection[UUID]) -> dict[UUID, PersonaTool]:
     elif run.leads and led.ASK_PERSONA in tools:
         always = PersonaTool(tool=led.ASK_PERSONA, policy=ToolPolicy.ALWAYS)
         found.setdefault(led.ASK_PERSONA, always)
-    usable = usable_tools(run.team_id, found)
-    return {tool: rule for tool, rule in found.items() if tool in usable}
+    now = statuses(run.team_id, found)
+    return {
+        tool: Rule(tool, rule.policy, rule.deciders, now[tool])
+        for tool, rule in found.items()
+        if tool in now
+    }
 
 
-def is_free(call: ToolCall, run: Run, rule: PersonaTool) -> bool:
+def denial_of(call: ToolCall, rule: Rule | None) -> Denial | None:
+    """Return why a call may not run, also if people allow it; None if it may.
+
+    A call is bound to the definition of its tool that the model had: people have decided on what
+    that definition says.
+    """
+    if rule is None:
+        return Denial.NOT_ALLOWED
+    if call.definition_sha256 not in ("", rule.status.sha256):
+        return Denial.CHANGED
+    return None if rule.status.is_usable else Denial.NOT_ALLOWED
+
+
+def is_free(call: ToolCall, run: Run, rule: Rule) -> bool:
     """Return True if the rule of a tool lets a call run without a decision of people.
 
     A personal call asks its asker once another user has steered the run: the arguments may be those
@@ -63,15 +91,20 @@ def is_free(call: ToolCall, run: Run, rule: PersonaTool) -> bool:
     return not call.personal or last_line_of_others(run, call.request) is None
 
 
-def may_run(call: ToolCall, run: Run, rules: Mapping[UUID, PersonaTool]) -> bool:
-    """Return True if an allowed call still complies with the rules of its persona.
+def refusal(run: Run, call: ToolCall) -> Denial | None:
+    """Return why an allowed call may not run as its persona and its tool are now; None if it may.
 
     A call that its policy had allowed does not run if the policy asks people by now, nor a personal
     call that another user than the asker has allowed.
     """
-    rule = rules.get(call.tool) if call.tool else None
-    if rule is None:
-        return False
+    rule = rules_of(run, [call.tool]).get(call.tool) if call.tool else None
+    denial = denial_of(call, rule)
+    if denial or rule is None:
+        return denial
+    return None if _complies(call, run, rule) else Denial.NOT_ALLOWED
+
+
+def _complies(call: ToolCall, run: Run, rule: Rule) -> bool:
     if call.decided_by_id is None:
         return is_free(call, run, rule)
     return not call.personal or call.decided_by_id == run.requested_by_id
@@ -170,12 +203,16 @@ def calls_to_decide(user: User) -> QuerySet[ToolCall]:
 def holds_for(earlier: ToolCall, call: ToolCall) -> bool:
     """Return True if a decision for the run, made on an earlier call of the tool, holds for a call.
 
-    The tool may have become personal since, or one that changes something: that needs a decision of
-    its own, because other people may make it.
+    The tool may have another definition since, be personal, or change something: that needs a
+    decision of its own, because the person has read the other definition, or because other people
+    may make it. A denial holds for all definitions.
     """
     if call.personal and not earlier.personal:
         return False
-    return earlier.state == CallState.DENIED or earlier.changes or not call.changes
+    if earlier.state == CallState.DENIED:
+        return True
+    is_same = earlier.definition_sha256 == call.definition_sha256
+    return is_same and (earlier.changes or not call.changes)
 
 
 def decided_for_run(

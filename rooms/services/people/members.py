@@ -31,6 +31,7 @@ from rooms.permissions import (
 from rooms.protocol.events import MemberAdded, MemberChanged, MemberRemoved
 from rooms.protocol.serializers import member_body
 from rooms.runs.ending import fail_unauthorized_runs
+from rooms.runs.steps.open_approvals import recheck_approvals
 from rooms.services.questions import recheck_questions
 
 
@@ -46,12 +47,14 @@ def put_member(*, user: User, room_id: UUID, member_id: UUID, role: str) -> Room
     member = _member(room, member_id)
     if member is None:
         member = add_members(room, users, role)[0]
+        recheck_approvals(room)
         after = {"user": str(member_id), "role": role}
         audit(user, "room.member_added", room.pk, team_id=room.team_id, after=after)
     elif member.role != role:
         _check_other_owner(room, member)
         before = {"user": str(member_id), "role": member.role}
         set_role(room, member, role)
+        recheck_approvals(room)
         after = {"user": str(member_id), "role": role}
         audit(user, "room.member_changed", room.pk, team_id=team_id, before=before, after=after)
     return member
@@ -98,6 +101,7 @@ def hand_over_room(*, user: User, room_id: UUID, member_id: UUID) -> None:
         raise Conflict(_("You already own this room."))
     set_role(room, successor, RoomRole.OWNER)
     set_role(room, own, RoomRole.MEMBER)
+    recheck_approvals(room)
     after = {"owner": str(member_id)}
     audit(user, "room.handed_over", room.pk, team_id=room.team_id, after=after)
 
@@ -117,6 +121,7 @@ def remove_member(*, user: User, room_id: UUID, member_id: UUID) -> None:
         raise Conflict(_("You cannot leave a direct conversation. Mute it instead."))
     _check_other_owner(room, member)
     remove(room, member)
+    recheck_approvals(room)
     before = {"user": str(member_id), "role": member.role}
     audit(user, "room.member_removed", room.pk, team_id=room.team_id, before=before)
 
@@ -168,7 +173,10 @@ def _member(room: Room, user_id: UUID) -> RoomMember | None:
 
 
 def set_role(room: Room, member: RoomMember, role: str) -> None:
-    """Change the role of a member of a room that the caller has locked, after its checks."""
+    """Change the role of a member of a room that the caller has locked, after its checks.
+
+    The caller then calls `recheck_approvals`, when all roles are set.
+    """
     may_post = POST in ROOM_ROLES[member.role]
     member.role = role
     member.save(update_fields=["role"])
@@ -183,7 +191,8 @@ def remove(room: Room, member: RoomMember) -> None:
     """Delete a membership of a room that the caller has locked, after its checks.
 
     The removal of a member without access has been recorded already. A direct room is no longer
-    that of its set; see `rooms.services.direct`.
+    that of its set; see `rooms.services.direct`. The caller then calls `recheck_approvals`, when
+    the room has an owner again.
     """
     member.delete()
     if room.direct_key is not None:

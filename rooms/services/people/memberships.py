@@ -4,7 +4,7 @@ Called by `rooms.services.hooks`; the caller has checked the permission of the a
 the lock of the team. Rooms are locked in the order of their ids.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from uuid import UUID
 
 from django.db import transaction
@@ -18,6 +18,7 @@ from rooms.permissions import set_room_role
 from rooms.protocol.events import MemberAdded, MemberRemoved
 from rooms.protocol.serializers import member_body
 from rooms.runs.ending import fail_unauthorized_runs
+from rooms.runs.steps.open_approvals import recheck_approvals
 from rooms.services.people.members import remove
 from rooms.services.people.owners import ownerless_rooms, pass_on_ownerless_rooms, revive
 from rooms.services.questions import recheck_questions
@@ -32,7 +33,7 @@ def leave_rooms(*, member: User, team_id: UUID, privacy: str | None = None) -> N
         if privacy in (None, room.privacy):
             remove(room, membership)
             left.append(room)
-    pass_on_ownerless_rooms(left)
+    _pass_on(left)
 
 
 @transaction.atomic
@@ -47,7 +48,7 @@ def suspend_from_rooms(*, member: User, team_id: UUID) -> None:
         if member.is_active:
             _record_removal(room, member)
         left.append(room)
-    pass_on_ownerless_rooms(left)
+    _pass_on(left)
 
 
 @transaction.atomic
@@ -62,7 +63,7 @@ def restore_to_rooms(*, member: User, team_id: UUID) -> None:
         if member.is_active:
             _record_return(room, membership)
             returned.append(room)
-    pass_on_ownerless_rooms(returned)
+    _pass_on(returned)
 
 
 @transaction.atomic
@@ -77,7 +78,7 @@ def leave_with_account(*, member: User) -> None:
         if not membership.suspended:
             _record_removal(room, member)
             left.append(room)
-    pass_on_ownerless_rooms(left)
+    _pass_on(left)
 
 
 @transaction.atomic
@@ -96,7 +97,14 @@ def return_with_account(*, member: User) -> None:
     for room in rooms:
         if room.pk in returned:
             _record_return(room, returned[room.pk])
+    _pass_on(rooms)
+
+
+def _pass_on(rooms: Collection[Room]) -> None:
+    """Give these rooms owners, then ask the people who may decide there now."""
     pass_on_ownerless_rooms(rooms)
+    for room in rooms:
+        recheck_approvals(room)
 
 
 def _record_removal(room: Room, member: User) -> None:

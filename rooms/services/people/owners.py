@@ -32,6 +32,7 @@ from rooms.event_log import record
 from rooms.models import Privacy, Room, RoomMember, RoomRole
 from rooms.protocol.events import RoomArchived, RoomChanged
 from rooms.protocol.serializers import room_body
+from rooms.runs.steps.open_approvals import recheck_approvals
 from rooms.services.people.members import add_members, set_role
 
 log = structlog.get_logger(__name__)
@@ -88,6 +89,8 @@ def _repair_owners_of(team_id: UUID) -> int:
     locked = Room.objects.locked().filter(pk__in=ownerless.values("pk"))
     rooms = list(locked.order_by("pk"))
     pass_on_ownerless_rooms(rooms)
+    for room in rooms:
+        recheck_approvals(room)
     return len(rooms)
 
 

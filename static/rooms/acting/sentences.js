@@ -57,12 +57,14 @@ export function setItems(list, attribute, items, make, fill) {
 }
 
 /** @param {Approval} ask @param {boolean} isLost whether the reader has decided after another person @returns {string} */
-export function outcomeSentence({ state, for_run: forRun }, isLost) {
+export function outcomeSentence({ state, for_run: forRun, denial }, isLost) {
   if (state === "allowed" && isLost) return gettext("%(name)s allowed it first. Your decision was not used.");
   if (state === "denied" && isLost) return gettext("%(name)s denied it first. Your decision was not used.");
   if (state === "allowed" && forRun) return gettext("%(tool)s, allowed for this run by %(name)s");
   if (state === "allowed") return gettext("%(tool)s, allowed once by %(name)s");
   if (state === "denied") return gettext("%(tool)s, denied by %(name)s");
   if (state === "expired") return gettext("%(tool)s, denied: nobody decided in time");
+  if (denial === "changed") return gettext("%(tool)s, not carried out: the tool has changed");
+  if (denial === "no_decider") return gettext("%(tool)s, denied: nobody here may decide");
   return gettext("%(tool)s, no longer needed: the answer was stopped");
 }

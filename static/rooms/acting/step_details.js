@@ -42,7 +42,7 @@ export function startStepDetails(view, showError) {
       const { items } = await callApi("GET", `/runs/${run.id}/calls`);
       const call = items.find((/** @type {{id: string}} */ { id }) => id === row.dataset.call);
       const isSeen = call && (call.arguments !== null || call.result !== null);
-      if (isSeen) return makeDetails(call, { mayShow: shown === undefined });
+      if (isSeen) return makeDetails(call, { mayShow: call.may_show && shown === undefined });
       row.dataset.closed = "";
     } catch (error) {
       if (!(error instanceof CommandRefused) || error.code !== "forbidden") showError(error);

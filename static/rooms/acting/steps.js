@@ -42,11 +42,19 @@ export function stepLines(steps, rules, { done, asking }) {
 }
 
 /** @param {CallStep} step @returns {string} the result of a call in a word, and its duration */
-export function stepNote({ state, result, ms }) {
+export function stepNote({ state, result, ms, denial }) {
   if (state === "unknown") return gettext("result unknown, not repeated");
-  if (state === "denied") return gettext("denied");
+  if (state === "denied") return denialWords(denial);
   const word = result || (state === "failed" ? gettext("failed") : "");
   return [word, ms === null ? "" : duration(ms)].filter(Boolean).join(", ");
+}
+
+/** @param {CallStep["denial"]} denial @returns {string} why a call was denied; without a reason, people have denied it */
+function denialWords(denial) {
+  if (denial === "changed") return gettext("not carried out: the tool has changed");
+  if (denial === "not_allowed") return gettext("not carried out: the persona may not use this tool now");
+  if (denial === "no_decider") return gettext("denied: nobody here may decide");
+  return gettext("denied");
 }
 
 /** @param {number} ms @returns {string} "0.6 s", "8 s", "1:02" */

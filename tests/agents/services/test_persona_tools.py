@@ -1,8 +1,11 @@
 """The tools of a persona: which it has, who may change them, and their versions."""
 
+from functools import partial
+from importlib import import_module
 from uuid import UUID, uuid4
 
 import pytest
+from django.apps import apps
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -210,6 +213,58 @@ def test_only_an_admin_lets_a_persona_change_something_without_asking(cast: Cast
     put(cast, write.pk, CLOCK, by=by)  # stays as the admin has chosen
 
     assert names(cast.persona) == ["clock", "files_write"]
+
+
+def test_only_an_admin_lets_a_persona_connect_to_any_address_without_asking(cast: Cast) -> None:
+    """The model chooses the address, so a text that it reads can choose it."""
+    anywhere, inside = tool(None, "a.b:Any"), tool(None, "a.b:In", name="inside", reach="team")
+    read = tool(server(cast.team))  # an admin has entered its address, and says that it only reads
+    by = editor(cast)
+
+    for each in (FETCH, anywhere.pk):
+        with pytest.raises(Forbidden) as refused:
+            put(cast, each, by=by)
+        assert "Only a team admin" in str(refused.value.detail)
+    put(cast, FETCH, anywhere.pk, policy="ask", by=by)
+    put(cast, inside.pk, read.pk, CLOCK, by=by)
+    put(cast, FETCH, anywhere.pk)  # by an admin
+
+    needing = {each.id for each in tools_of_team(cast.team) if each.needs_admin}
+    assert needing == {FETCH, anywhere.pk}
+
+
+def test_stored_always_of_a_tool_that_connects_anywhere_asks_after_the_upgrade(cast: Cast) -> None:
+    anywhere, read = tool(None, "a.b:Any"), tool(server(cast.team))
+    put(cast, FETCH, anywhere.pk, read.pk, CLOCK)
+
+    migration = import_module("agents.migrations.0008_ask_before_connecting_anywhere")
+    migration.ask_first(apps, None)
+
+    held = {each.tool: each.policy for each in services.list_tools(cast.persona)}
+    assert held == {FETCH: "ask", anywhere.pk: "ask", read.pk: "always", CLOCK: "always"}
+
+
+@pytest.mark.parametrize("policy", ["ask", "always"])
+def test_only_an_admin_takes_the_decision_from_moderators(cast: Cast, policy: str) -> None:
+    read = tool(server(cast.team)).pk
+    moderated = [ToolChoice(read, "ask", "moderators")]
+    looser = [ToolChoice(read, policy, "moderators" if policy == "always" else "asker")]
+    update = partial(services.update_persona, persona_id=cast.persona.pk)
+    update(user=cast.admin, tools=looser)
+    update(user=cast.admin, tools=moderated)
+    member = getattr(cast, editor(cast))
+
+    for _ in range(2):
+        with pytest.raises(Forbidden):
+            update(user=member, tools=looser)
+        with pytest.raises(Forbidden):
+            services.restore_persona(user=member, persona_id=cast.persona.pk, number=2)
+        update(user=member, tools=[])  # and adds it again
+    update(user=member, tools=moderated)
+    update(user=cast.admin, tools=[])
+    update(user=member, tools=looser)
+
+    assert services.list_tools(cast.persona) == looser
 
 
 def test_a_restore_does_not_let_an_editor_free_a_tool(cast: Cast) -> None:

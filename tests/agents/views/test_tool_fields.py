@@ -74,7 +74,8 @@ def test_an_editor_sees_a_lock_and_cannot_pass_it(
 
     assert "disabled" in radios(page, write.pk)["always"]
     assert "disabled" not in "".join(radios(page, read.pk).values())
-    assert page.count("Only a team admin may choose Always.") == 1
+    assert "disabled" in radios(page, FETCH)["always"]
+    assert page.count("Only a team admin may choose Always.") == 2
     assert "&lt;Files&gt;" in page
     assert "Only a team admin may choose Always for a tool" in forged.content.decode()
     assert services.list_tools(cast.persona) == []
@@ -82,6 +83,30 @@ def test_an_editor_sees_a_lock_and_cannot_pass_it(
         "disabled"
         not in radios(browse(cast.admin).get(address(cast)).content.decode(), write.pk)["always"]
     )
+
+
+def test_an_editor_sees_that_moderators_go_on_deciding(
+    cast: Cast,
+    browse: Browse,  # noqa: F811
+) -> None:
+    held = [ToolChoice(CLOCK, "ask", "moderators")]
+    services.update_persona(user=cast.admin, persona_id=cast.persona.pk, tools=held)
+    client = browse(getattr(cast, editor(cast)))
+    form = persona_form(cast) | {f"tool-{CLOCK}": "ask"}
+
+    page = client.get(address(cast)).content.decode()
+    forged = client.post(address(cast), form | {"deciders": "asker"}).content.decode()
+    saved = client.post(address(cast), form | {f"tool-{SEARCH}": "ask"})
+
+    assert '<option value="asker" disabled>' in page
+    assert "Only a team admin may let the person who asked decide." in page
+    assert "disabled" in radios(page, CLOCK)["always"]
+    assert "Moderators decide on the calls of this tool." in forged
+    assert saved.status_code == 302
+    assert {each.deciders for each in services.list_tools(cast.persona)} == {"moderators"}
+    as_admin = browse(cast.admin).get(address(cast)).content.decode()
+    assert '<option value="asker">' in as_admin
+    assert "Only a team admin may let" not in as_admin
 
 
 def test_a_new_persona_starts_with_the_suggested_tools(

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import uvloop
 
-from agents.tool_types import Acting, CallRequest, CallStateName, Steering, ToolResult, ToolSpec
+from agents.tool_types import Acting, CallRequest, PastCall, Steering, ToolResult, ToolSpec
 from tests.bench.engine_only import configure, persona
 
 Answer = Callable[[], Awaitable[str]]
@@ -118,11 +118,11 @@ class NoJournal:
 
     async def propose(
         self, number: int, text: str, tokens: tuple[int, int] | None, calls: Sequence[CallRequest]
-    ) -> Sequence[CallStateName]:
-        return ["allowed" for _ in calls]
+    ) -> Sequence[PastCall]:
+        return [PastCall(call, "allowed") for call in calls]
 
-    async def begin(self, call: UUID) -> bool:
-        return True
+    async def begin(self, call: UUID) -> ToolResult | None:
+        return None
 
     async def finish(self, call: UUID, result: ToolResult, ms: int) -> None:
         pass

@@ -34,6 +34,7 @@ from rooms.runs import queue
 from rooms.runs.lifecycle import Job
 from rooms.runs.prompts import recorded, recorder, summaries
 from rooms.runs.steps import journal, room_tools, waiting
+from rooms.runs.steps.open_approvals import recheck_approvals
 from rooms.services.questions import recheck_questions
 from rooms.services.runs import fail_unauthorized_runs_of
 from rooms.socket import snapshots
@@ -113,7 +114,7 @@ class ActingRequests:
 
     def begin_and_finish_a_call(self) -> None:
         call = self._propose_search()
-        assert journal.begin(self._job, call)
+        assert journal.begin(self._job, call) is None
         journal.finish(self._job, call, ToolResult("found", short="1"), 7)
 
     def _propose_search(self) -> UUID:
@@ -136,6 +137,9 @@ class ActingRequests:
 
     def steer(self) -> None:
         services.steer_run(user=self._user, run_id=self._waits.run, text="Shorter.")
+
+    def ask_the_people_who_may_decide_now(self) -> None:
+        recheck_approvals(self._room)
 
     def stop_a_waiting_run(self) -> None:
         services.cancel_run(user=self._user, run_id=self._waits.run)

@@ -14,7 +14,7 @@ from rooms import services
 from rooms.models import Message, Run
 from rooms.permissions import set_room_role
 from rooms.queries import MAX_BYTES
-from rooms.runs.steps import policy, waiting
+from rooms.runs.steps import waiting
 from tests.rooms.acting import (
     LOOK,
     SEND,
@@ -46,12 +46,6 @@ def asked(cast: Cast, arguments: str = '{"to": "all"}', **call: Any) -> Asked:
         setattr(row, name, value)
     row.save()
     return found
-
-
-@pytest.fixture(autouse=True)
-def _usable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the persona use the tools of the tests, which are in no catalog."""
-    monkeypatch.setattr(policy, "usable_tools", lambda _team, tools: set(tools))
 
 
 # Cards

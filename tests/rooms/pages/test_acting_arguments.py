@@ -11,9 +11,10 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from msgspec import UNSET, UnsetType
 
 from agents.visible_text import visible
-from rooms.models import CallState
+from rooms.models import CallState, Denial
 from rooms.pages.acting.argument_rows import argument_rows
 from rooms.pages.acting.step_lines import duration_words, step_lines
 from rooms.pages.layout import RULES_FOR_SCRIPTS
@@ -32,11 +33,13 @@ def steps_of(generator: random.Random) -> list[Step]:
                 [None, 0, 49, 50, 250, 350, 999, 59_949, 59_950, 61_000, 4_000_000]
             ),
             result=generator.choice([None, "14 found"]),
+            denial=generator.choice(DENIALS),
         )
         for number in range(generator.randrange(8))
     ]
 
 
+DENIALS: Final[list[str | UnsetType]] = [UNSET, *Denial.values]
 ARGUMENTS: Final = (
     "{}",
     '{"a": 1}',

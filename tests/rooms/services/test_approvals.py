@@ -1,6 +1,7 @@
 """Who may decide on tool calls, and what a decision does."""
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from uuid import uuid4
@@ -24,6 +25,7 @@ from tests.rooms.acting import (
     LOOK,
     SEND,
     Asked,
+    complete,
     decide,
     execute,
     propose,
@@ -289,6 +291,43 @@ def test_result_is_shown_by_the_asker_or_a_moderator_only(cast: Cast) -> None:
     assert asked.answer.steps[0]["shown"] == "three lamps"
     assert asked.row.shown_by == cast.moderator
     assert AuditEntry.objects.filter(action="call.shown").count() == 1
+
+
+@pytest.mark.parametrize("change", ["", "personal", "demoted", "archived", "deleted", "shown"])
+def test_the_result_is_offered_to_exactly_those_who_may_show_it(cast: Cast, change: str) -> None:
+    asked = waiting_run(cast)
+    decide(cast, asked)
+    job = start_again(asked.job.run)
+    execute(job, asked.call, "three lamps")
+    complete(job)
+    if change == "personal":
+        ToolCall.objects.update(personal=True)
+    elif change == "demoted":
+        set_room_role([cast.member], cast.room, "reader")
+    elif change == "archived":
+        services.archive_room(user=cast.owner, room_id=cast.room.pk)
+    elif change == "deleted":
+        services.delete_message(user=cast.owner, message_id=job.message)
+    elif change == "shown":
+        services.show_result(user=cast.member, run_id=job.run, call_id=asked.call)
+
+    offered, allowed = set(), set()
+    for name in ("owner", "moderator", "member", "reader"):
+        user = people(cast)[name]
+        if services.may_show(user, asked.run, [asked.row]):
+            offered.add(name)
+        with suppress(Forbidden, Conflict), transaction.atomic():
+            services.show_result(user=user, run_id=job.run, call_id=asked.call)
+            allowed.add(name)
+            raise Conflict
+
+    expected = {
+        "": {"owner", "moderator", "member"},
+        "personal": {"member"},
+        "demoted": {"owner", "moderator"},
+    }.get(change, set())
+    assert offered == expected
+    assert change == "shown" or allowed == expected
 
 
 def test_steps_have_the_start_of_a_long_result_that_is_shown(cast: Cast) -> None:

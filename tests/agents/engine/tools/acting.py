@@ -20,6 +20,7 @@ from agents.tool_types import (
     ToolResult,
     ToolSpec,
 )
+from agents.tools import result_words
 from tests.agents.engine.answers import persona, user_turn
 from tests.deadlines import DEADLINE
 from tests.provider import Provider
@@ -73,21 +74,21 @@ class MemoryJournal:
         text: str,
         tokens: tuple[int, int] | None,
         calls: Sequence[CallRequest],
-    ) -> Sequence[CallStateName]:
+    ) -> Sequence[PastCall]:
         self._note(f"propose {number}", "propose")
         self.tokens[number] = tokens
         for call in calls:
             state = self.policy.get(call.name, "allowed") if call.spec else "denied"
             self.states[call.id] = "failed" if call.problem else state
         self.requests[number] = PastRequest(number, text, [PastCall(c, "proposed") for c in calls])
-        return [self.states[call.id] for call in calls]
+        return [PastCall(call, self.states[call.id]) for call in calls]
 
-    async def begin(self, call: UUID) -> bool:
+    async def begin(self, call: UUID) -> ToolResult | None:
         self._note(f"begin {self.name_of(call)}", "begin")
         if self.states[call] != "allowed":
-            return False
+            return result_words.denied(None)
         self.states[call] = "running"
-        return True
+        return None
 
     async def finish(self, call: UUID, result: ToolResult, ms: int) -> None:
         self._note(f"finish {self.name_of(call)}", "finish")

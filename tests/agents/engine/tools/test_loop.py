@@ -165,14 +165,14 @@ async def test_a_call_that_the_journal_refuses_to_begin_is_not_executed(
     provider: Provider,
 ) -> None:
     class Refusing(MemoryJournal):
-        async def begin(self, call: object) -> bool:
-            return False
+        async def begin(self, call: object) -> ToolResult | None:
+            return ToolResult("The tool has changed.", failed=True)
 
     stage = Stage(provider, functions={"look": forever})
 
     result = await stage.ask("USE look {}\nTEXT Sorry.", Refusing())
 
-    assert "was not allowed" in stage.tool_messages()[0]
+    assert "The tool has changed." in stage.tool_messages()[0]
     assert not [part for part in result.parts if isinstance(part, ToolStarted)]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from agents.engine import answer
 from agents.engine_types import Limits, Part
-from agents.tool_types import CallRequest, CallStateName, ToolResult
+from agents.tool_types import CallRequest, PastCall, ToolResult
 from tests.agents.engine.answers import user_turn
 from tests.agents.engine.tools.acting import MemoryJournal, Stage, forever, tool
 from tests.deadlines import DEADLINE
@@ -31,7 +31,7 @@ class SlowJournal(MemoryJournal):
 
     async def propose(
         self, number: int, text: str, tokens: tuple[int, int] | None, calls: Sequence[CallRequest]
-    ) -> Sequence[CallStateName]:
+    ) -> Sequence[PastCall]:
         await asyncio.sleep(0.01)
         return await super().propose(number, text, tokens, calls)
 

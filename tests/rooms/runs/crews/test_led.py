@@ -229,14 +229,14 @@ def test_worker_that_dies_before_the_question_is_queued_asks_again(cast: Cast) -
     job = lead(cast)
     call = request(job, "two")
     journal.propose(job, 0, "", None, [call])
-    assert journal.begin(job, call.id)
+    assert journal.begin(job, call.id) is None
     Run.objects.filter(pk=job.run).update(lease_until=None)
     leases.reap()
 
     again = start()
 
     assert [each.state for each in again.past[0].calls] == ["allowed"]
-    assert journal.begin(again, call.id)
+    assert journal.begin(again, call.id) is None
     for _ in range(2):  # a retry after a lost commit
         assert led.ask(again.run, again.owner, again.attempt, call.id, "two") is None
     assert Run.objects.count() == 2

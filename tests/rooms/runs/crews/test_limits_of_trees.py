@@ -78,7 +78,8 @@ def test_persona_that_was_asked_cannot_ask_others(cast: Cast) -> None:
     assert has_tool(job)
     assert not has_tool(child)
     call = request(job, "three")
-    assert journal.propose(child, 0, "", None, [call]) == ["denied"]
+    (stored,) = journal.propose(child, 0, "", None, [call])
+    assert (stored.state, stored.denial) == ("denied", "not_allowed")
 
 
 @pytest.mark.usefixtures("personas")

@@ -40,11 +40,11 @@ def request(job: Job, handle: str, question: str = "What do you think?") -> Call
 def ask(job: Job, *handles: str, number: int = 0) -> list[ToolResult | None]:
     """Do what the engine does with one request that calls `ask_persona` for each handle."""
     calls = [request(job, handle) for handle in handles]
-    states = journal.propose(job, number, "Let me ask. ", (10, 20), calls)
-    assert states == ["allowed"] * len(calls)
+    stored = journal.propose(job, number, "Let me ask. ", (10, 20), calls)
+    assert [call.state for call in stored] == ["allowed"] * len(calls)
     results = []
     for call, handle in zip(calls, handles, strict=True):
-        assert journal.begin(job, call.id)
+        assert journal.begin(job, call.id) is None
         result = led.ask(job.run, job.owner, job.attempt, call.id, handle)
         if result is not None:
             journal.finish(job, call.id, result, 1)

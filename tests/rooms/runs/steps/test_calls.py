@@ -1,7 +1,6 @@
 """Tool calls of runs: proposed, begun, finished, and what a death of the worker leaves."""
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,19 +14,20 @@ from agents.tool_types import CallRequest, ToolResult
 from agents.tools import result_words
 from rooms import services
 from rooms.event_log import events_after
-from rooms.models import CallState, Message, ModelRequest, Run, RunState, ToolCall
+from rooms.models import CallState, Message, ModelRequest, Question, Run, RunState, ToolCall
 from rooms.permissions import set_room_role
-from rooms.runs import leases
 from rooms.runs.leases import LeaseLost
 from rooms.runs.lifecycle import Job
-from rooms.runs.steps import journal, past
+from rooms.runs.steps import journal, past, waiting
 from tests.rooms.acting import (
     LOOK,
     SEND,
+    begin,
     complete,
     decide,
     execute,
     kinds,
+    lose,
     make_tool,
     propose,
     request,
@@ -44,12 +44,6 @@ pytestmark = pytest.mark.django_db
 def steps(job: Job) -> list[tuple[str, str]]:
     found = Message.objects.get(pk=job.message).steps or []
     return [(step["tool"], step["state"]) for step in found]
-
-
-def lose(job: Job) -> None:
-    """Let the lease of a worker expire that was killed, and queue its run again."""
-    Run.objects.filter(pk=job.run).update(lease_until=timezone.now() - timedelta(seconds=1))
-    leases.reap()
 
 
 def test_allowed_call_runs_and_its_steps_are_shown(cast: Cast) -> None:
@@ -183,7 +177,7 @@ def test_tool_of_a_server_runs_only_while_it_is_approved_and_served(cast: Cast, 
         }
         Tool.objects.update(**changes[fault])
 
-    assert not journal.begin(job, call.pk)
+    assert not begin(job, call.pk)
     assert propose(job, request(tool), number=1) == ["denied"]
 
 
@@ -244,7 +238,7 @@ def test_call_is_not_repeated_if_its_tool_is_not_idempotent_any_more(
     job = started(cast)
     call = request(LOOK)
     propose(job, call)
-    assert journal.begin(job, call.id)
+    assert begin(job, call.id)
     lose(job)
     if is_lost:
         PersonaTool.objects.all().delete()
@@ -254,6 +248,45 @@ def test_call_is_not_repeated_if_its_tool_is_not_idempotent_any_more(
     (former,) = start_again(job.run).past
 
     assert [each.state for each in former.calls] == ["unknown"]
+
+
+@pytest.mark.parametrize("end", ["asks", "changed", "stopped"])
+def test_call_that_a_dead_worker_has_begun_is_never_denied(cast: Cast, end: str) -> None:
+    """It is allowed again, because its tool is idempotent; then it may not be repeated."""
+    set_policy(cast, LOOK, "always")
+    job = started(cast)
+    call = request(LOOK)
+    propose(job, call)
+    assert begin(job, call.id)
+    lose(job)
+    successor = start_again(job.run, "successor")
+    assert ToolCall.objects.get().state == CallState.ALLOWED
+
+    if end == "stopped":
+        services.cancel_run(user=cast.member, run_id=job.run)
+    else:
+        if end == "asks":
+            set_policy(cast, LOOK, "ask")
+        else:
+            Tool.objects.update(sha256="b")
+        assert journal.begin(successor, call.id) == result_words.UNKNOWN
+
+    assert (ToolCall.objects.get().state, ToolCall.objects.get().denial) == ("unknown", "")
+    assert steps(job) == [("look", "unknown")]
+
+
+def test_question_that_people_have_seen_is_not_denied_by_the_end_of_its_run(cast: Cast) -> None:
+    set_policy(cast, LOOK, "always")
+    job = started(cast)
+    call = request(LOOK)
+    propose(job, call)
+    assert begin(job, call.id)
+    Question.objects.create(call_id=call.id, room=cast.room, expires_at=timezone.now())
+    waiting.wait(job, "", None)
+
+    services.cancel_run(user=cast.member, run_id=job.run)
+
+    assert steps(job) == [("look", "unknown")]
 
 
 def test_past_has_texts_arguments_and_results(cast: Cast) -> None:
