@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from accounts.particles import fill, pieces
-from agents.visible_text import visible
+from agents.untrusted_text import visible
 from rooms import queries
 from rooms.models import ToolCall
 from rooms.pages.acting.argument_rows import Arguments, argument_rows

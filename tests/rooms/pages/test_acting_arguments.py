@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from agents.visible_text import visible
+from agents.untrusted_text import visible
 from rooms.models import CallState
 from rooms.pages.acting.argument_rows import argument_rows
 from rooms.pages.acting.step_lines import duration_words, step_lines
