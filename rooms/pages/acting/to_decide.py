@@ -14,6 +14,7 @@ from agents.models import Persona
 from rooms.models import Question, ToolCall
 from rooms.pages.acting.argument_rows import argument_rows
 from rooms.pages.acting.asks import Pieces
+from rooms.protocol.call_words import title_of, title_of_row
 from rooms.protocol.payloads import PersonaBody, RoomState
 from rooms.runs.steps.policy import calls_to_decide
 from rooms.services.questions import questions_for
@@ -59,7 +60,7 @@ def waiting_rows(user: User, state: RoomState) -> list[WaitingRow]:
     members = {member.user: member.name for member in state.members}
     askers = {run.id: members.get(run.requested_by or user.pk, "") for run in state.runs}
     found = [
-        (each.id, each.message, each.persona, each.run, each.title)
+        (each.id, each.message, each.persona, each.run, title_of(each))
         for each in state.approvals
         if user.pk in each.asked_of
     ]
@@ -103,7 +104,7 @@ def _call_item(call: ToolCall) -> WaitingItem:
     shown = argument_rows(call.arguments)
     values = [f"{name} {value}".strip() for name, value in shown.rows]
     is_short = not shown.is_cut and sum(map(len, values)) <= SHORT_ARGUMENTS
-    words = pieces(_("asks to use %(tool)s"), {"tool": call.title})
+    words = pieces(_("asks to use %(tool)s"), {"tool": title_of_row(call)})
     if is_short and values:
         words = [*words, (": ", ""), *_joined(values)]
     return WaitingItem(

@@ -12,9 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
-from django.utils import timezone, translation
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils import timezone
 
 from accounts.models import User
 from agents.tool_types import MAX_RESULT, ToolResult
@@ -114,10 +112,7 @@ def end(question: Question, run: Run, state: QuestionState) -> list[DurableEvent
     question.save(update_fields=["state"])
     answers = list(question.answers.order_by("created_at", "pk"))
     call.state, call.result = CallState.DONE, _result(question, answers)
-    with translation.override(run.language):
-        count = len(answers)
-        found = ngettext("%(count)s answer", "%(count)s answers", count) % {"count": count}
-        call.short = found if count else _("No answer")
+    call.short = str(len(answers))  # worded by `rooms.protocol.call_words`
     if call.started_at is not None:
         call.ms = max(0, (now - call.started_at) // timedelta(milliseconds=1))
     call.save(update_fields=["state", "result", "short", "ms"])
