@@ -73,7 +73,7 @@ export function setSteps(article, steps, rules, about) {
   const folded = place.querySelector("details");
   if (fold && !folded) {
     const details = document.createElement("details");
-    details.className = "steps-fold";
+    details.className = "fold steps-fold";
     details.open = list.contains(document.activeElement);
     details.append(document.createElement("summary"), list);
     place.replaceChildren(details);
