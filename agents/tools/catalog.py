@@ -93,7 +93,7 @@ CATALOG: Final = (
         id=_id(3),
         key="search_room",
         title=gettext_noop("Search this room"),
-        summary=_("Reads the messages of the room that it answers in."),
+        summary=_("Reads the messages of the room in which the persona answers."),
         description=(
             "Searches the messages of this room, also those that are too old to be shown to you, "
             "and the replies in threads. Finds messages that contain all the words, the newest "
@@ -120,7 +120,7 @@ CATALOG: Final = (
         id=_id(4),
         key="read_message",
         title=gettext_noop("Read a message"),
-        summary=_("Reads the messages of the room that it answers in."),
+        summary=_("Reads the messages of the room in which the persona answers."),
         description="Returns the whole text of one message of this room, by its id or its link.",
         parameters=_schema(
             "message",
@@ -160,7 +160,7 @@ CATALOG: Final = (
         id=_id(6),
         key="ask_persona",
         title=gettext_noop("Ask another persona"),
-        summary=_("Its answer appears in the room and counts towards the team's limits."),
+        summary=_("The answer appears in the room and counts towards the team's limits."),
         description=(
             "Asks another persona of this room a question and waits for its answer, which people "
             "see as a message of the room. Ask several personas in one request if they can answer "

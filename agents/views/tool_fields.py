@@ -75,7 +75,7 @@ class ToolFields:
         asked = {each.deciders for each in held.values()}
         form.fields[DECIDERS] = forms.ChoiceField(
             label=_("Who decides"),
-            help_text=_("On the calls of tools that ask."),
+            help_text=_("For the tools that are set to Ask."),
             choices=Deciders.choices,
             initial=Deciders.MODERATORS if Deciders.MODERATORS in asked else Deciders.ASKER,
             required=False,
