@@ -53,6 +53,18 @@ def access_team_of(user: User | AnonymousUser, permission: str, **lookup: object
     return _check_rows(rows, user, permission)
 
 
+def check_granted(rows: list[Any], user: User, team: Team, permission: str) -> None:
+    """Raise Forbidden unless `permission` is among the permissions that were granted to `user`.
+
+    `rows` are those of one object of the team, with the annotation `has_mfa`. The scope of the
+    credential and a second factor that the team requires come first.
+    """
+    check_in_scope(user.scope, team.pk, permission)
+    check_mfa(team, has_mfa=rows[0].has_mfa)
+    if not any(row.permission.codename == permission for row in rows):
+        raise Forbidden(team_id=team.pk)
+
+
 def lock_team(user: User, team_id: UUID, permission: str) -> Team:
     """Like `access_team`, and lock the team until the transaction ends.
 
@@ -126,8 +138,5 @@ def _check_rows(rows: list[Any], user: User, permission: str) -> Team:
     if not rows:
         raise NotFound
     team: Team = rows[0].content_object
-    check_in_scope(user.scope, team.pk, permission)
-    check_mfa(team, has_mfa=rows[0].has_mfa)
-    if not any(row.permission.codename == permission for row in rows):
-        raise Forbidden(team_id=team.pk)
+    check_granted(rows, user, team, permission)
     return team

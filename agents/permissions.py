@@ -11,12 +11,11 @@ from django.contrib.auth.models import AnonymousUser
 from django.db.models import CharField, F, Q, QuerySet, UUIDField
 
 from accounts.database.prepared_queries import Parameter, PreparedQuery
-from accounts.errors import Forbidden, NotFound, Unauthenticated
-from accounts.mfa import check_mfa, mfa_enabled
+from accounts.errors import NotFound, Unauthenticated
+from accounts.mfa import mfa_enabled
 from accounts.models import Team, User, active_member
 from accounts.names import is_found_by, typed_key
-from accounts.permissions import MANAGE_AGENTS, VIEW, access_team_of
-from accounts.scopes import check_in_scope
+from accounts.permissions import MANAGE_AGENTS, VIEW, access_team_of, check_granted
 from agents.models import Connection, McpServer, Persona, PersonaGrant
 
 __all__ = [
@@ -89,10 +88,7 @@ def access_persona(user: User | AnonymousUser, persona_id: UUID, right: str) -> 
     if not rows:
         raise NotFound
     persona: Persona = rows[0].content_object
-    check_in_scope(user.scope, persona.team_id, right)
-    check_mfa(persona.team, has_mfa=rows[0].has_mfa)
-    if not any(row.permission.codename == right for row in rows):
-        raise Forbidden(team_id=persona.team_id)
+    check_granted(rows, user, persona.team, right)
     return persona
 
 

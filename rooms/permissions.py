@@ -17,7 +17,7 @@ from accounts.database.prepared_queries import Parameter, PreparedQuery
 from accounts.errors import Forbidden, MaruError, NotFound
 from accounts.mfa import check_mfa, mfa_enabled
 from accounts.models import Team, User
-from accounts.permissions import JOIN_ROOM, access_team_of
+from accounts.permissions import JOIN_ROOM, access_team_of, check_granted
 from accounts.roles import ROOM_ROLES, set_permissions
 from accounts.scopes import check_in_scope
 from agents.permissions import EDIT, access_persona
@@ -382,10 +382,7 @@ def _judge(
     if not rows:
         raise NotFound
     room: Room = rows[0].content_object
-    check_in_scope(user.scope, room.team_id, permission)
-    check_mfa(room.team, has_mfa=rows[0].has_mfa)
-    if not any(row.permission.codename == permission for row in rows):
-        raise Forbidden(team_id=room.team_id)
+    check_granted(rows, user, room.team, permission)
     if room.archived_at and permission != VIEW and not even_archived:
         detail = _("This room is archived. You can read it, but not write in it.")
         raise Forbidden(detail, team_id=room.team_id)

@@ -24,6 +24,7 @@ from agents.engine_types import (
     speaker_line,
 )
 from agents.tools import result_words
+from agents.untrusted_text import storable
 
 MAX_LINE_LENGTH: Final = 300
 ROOM: Final = """\
@@ -112,9 +113,7 @@ def sections(
 
 def said_by(kind: Literal["user", "persona"], author: str, text: str) -> Message:
     """Return the message of another speaker, behind the line that names the speaker."""
-    return Message(
-        role="user", content=f"{speaker_line(kind, author)}\n{_replace_surrogates(text)}"
-    )
+    return Message(role="user", content=f"{speaker_line(kind, author)}\n{storable(text)}")
 
 
 def without_calls(messages: Iterable[Message]) -> list[Message]:
@@ -148,7 +147,7 @@ def system_prompt(spec: PersonaSpec) -> str:
     """Return the system message: the persona, the rules of the room, the instructions."""
     room = ROOM % {"name": plain_label(spec.name), "handle": plain_label(spec.handle)}
     sections = [agent_prompt(spec), room, TOOLS if spec.tools else "", spec.instructions]
-    return _replace_surrogates("\n\n".join(section for section in sections if section))
+    return storable("\n\n".join(section for section in sections if section))
 
 
 def agent_prompt(spec: PersonaSpec) -> str:
@@ -195,21 +194,16 @@ def _persona(present: Present) -> str:
 
 
 def _summary(summary: Summary) -> Section:
-    text = Quote("summary", summary.id, _replace_surrogates(summary.text))
+    text = Quote("summary", summary.id, storable(summary.text))
     return Section("summary", "user", (HEADER + SUMMARY, text))
 
 
 def _quote(of: Literal["message", "pin"], turn: Turn) -> str | Quote:
-    text = _replace_surrogates(turn.text)
+    text = storable(turn.text)
     text = _line(text) if of == "pin" else text
     return text if turn.message is None else Quote(of, turn.message, text)
 
 
 def _line(text: str) -> str:
     """Return the start of a text on one line, so that it cannot forge a fact."""
-    return " ".join(_replace_surrogates(text).split())[:MAX_LINE_LENGTH]
-
-
-def _replace_surrogates(text: str) -> str:
-    """Replace lone surrogates by `?`: they cannot be encoded, so the run would fail."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return " ".join(storable(text).split())[:MAX_LINE_LENGTH]

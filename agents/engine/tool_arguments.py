@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Final, TypeGuard
 
 from agents.tool_types import MAX_ARGUMENTS
+from agents.untrusted_text import storable
 
 MAX_STEPS: Final = 100_000
 VALUE_STEPS: Final = 10
@@ -68,7 +69,7 @@ def read(text: str) -> tuple[str, dict[str, Any]]:
         raise WrongArguments("The arguments are not a JSON object.")
     if _depth(value) > MAX_DEPTH:
         raise WrongArguments("The arguments are nested too deeply.")
-    written = written.encode("utf-8", "replace").decode()  # without lone surrogates
+    written = storable(written)
     if len(written) > MAX_ARGUMENTS:
         raise WrongArguments(TOO_LONG)
     # What is executed is read from the text that is stored, and shown to the people who decide.

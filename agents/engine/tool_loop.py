@@ -27,6 +27,7 @@ from agents.engine_types import (
 )
 from agents.tool_types import MAX_EXTRA, Acting, CallRequest, PastCall, ToolResult
 from agents.tools import result_words
+from agents.untrusted_text import storable
 
 R = TypeVar("R")
 MAX_ID: Final = 64
@@ -231,7 +232,7 @@ def _extra(content: object, reasoning: str) -> str:
     """Return what the provider wants back with a call: its own field, and that of its message."""
     fields = {"extra_content": content} if content else {}
     extra = {"call": fields, "message": {"reasoning_content": reasoning} if reasoning else {}}
-    written = json.dumps(extra, ensure_ascii=False).encode("utf-8", "replace").decode()
+    written = storable(json.dumps(extra, ensure_ascii=False))
     return written if (content or reasoning) and len(written) <= MAX_EXTRA else ""
 
 

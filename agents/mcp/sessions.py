@@ -41,11 +41,18 @@ FAILURES: Final[Mapping[FailureCode, str]] = {
     "guest": "The person who asked is a guest of the team, and guests cannot use this tool.",
 }
 SHORT: Final[Mapping[str, str]] = {
+    "not_allowed": "address not allowed",
+    "lost": "connection lost",
+    "unauthorized": "sign-in refused",
+    "forbidden": "access refused",
+    "expired": "session ended",
+    "redirected": "moved",
     "not_mcp": "unreadable",
     "sign_in": "needs a sign-in",
     "guest": "not for guests",
 }
-"""What the line of a call in the room says, where the code of the failure is no plain word."""
+"""What the line of a call in the room says, where the code of the failure is no plain word: words
+of `agents.tools.failure_words`."""
 CHANGED: Final = (
     "The server has changed this tool. A team admin must approve it before it can be used again."
 )

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from accounts.errors import Invalid, TooLarge
 from accounts.names import clean_handle, handle_for
+from accounts.particles import fill
 
 MAX_BYTES: Final = 256 * 1024
 MAX_PERSONAS: Final = 50
@@ -236,7 +237,7 @@ class _Reader:
             if not isinstance(key, str):
                 raise _Refused(_("The name of a value must be a text."))
             if key in values:
-                raise _Refused(_("The name %(name)s occurs twice.") % {"name": key[:40]})
+                raise _Refused(fill(_("The name %(name)s occurs twice."), {"name": key[:40]}))
             if key == MERGE and _is_plain(event):
                 for each in value if isinstance(value, list) else [value]:
                     merged = (each if isinstance(each, dict) else {}) | merged

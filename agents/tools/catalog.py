@@ -2,7 +2,8 @@
 
 The functions that execute them are elsewhere: those that need the room in `rooms.runs`, the others
 in the engine and in this package. `description` and `parameters` are for models, in English; titles
-and summaries are for people.
+and summaries are for people. A title is stored with a call and broadcast in English, and translated
+when it is shown.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.utils.functional import Promise
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from agents.models import Reach, ToolPolicy
@@ -23,7 +25,7 @@ class OwnTool:
 
     id: UUID
     key: str
-    title: Promise
+    title: str
     summary: Promise
     description: str
     parameters: Mapping[str, Any]
@@ -31,6 +33,11 @@ class OwnTool:
     suggested: ToolPolicy
     changes: bool = False
     idempotent: bool = True
+
+    @property
+    def shown_title(self) -> str:
+        """The title in the active language."""
+        return gettext(self.title)
 
 
 def _schema(*required: str, **properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,7 +55,7 @@ CATALOG: Final = (
     OwnTool(
         id=_id(1),
         key="clock",
-        title=_("Date and time"),
+        title=gettext_noop("Date and time"),
         summary=_("Tells the time. Reads nothing."),
         description="Tells the current date, time and weekday in a time zone.",
         parameters=_schema(
@@ -64,7 +71,7 @@ CATALOG: Final = (
     OwnTool(
         id=_id(2),
         key="calculator",
-        title=_("Calculator"),
+        title=gettext_noop("Calculator"),
         summary=_("Calculates. Reads nothing."),
         description="Calculates an arithmetic expression exactly. Use it for every calculation.",
         parameters=_schema(
@@ -85,8 +92,8 @@ CATALOG: Final = (
     OwnTool(
         id=_id(3),
         key="search_room",
-        title=_("Search this room"),
-        summary=_("Reads the messages of the room that it answers in."),
+        title=gettext_noop("Search this room"),
+        summary=_("Reads the messages of the room in which the persona answers."),
         description=(
             "Searches the messages of this room, also those that are too old to be shown to you, "
             "and the replies in threads. Finds messages that contain all the words, the newest "
@@ -112,8 +119,8 @@ CATALOG: Final = (
     OwnTool(
         id=_id(4),
         key="read_message",
-        title=_("Read a message"),
-        summary=_("Reads the messages of the room that it answers in."),
+        title=gettext_noop("Read a message"),
+        summary=_("Reads the messages of the room in which the persona answers."),
         description="Returns the whole text of one message of this room, by its id or its link.",
         parameters=_schema(
             "message",
@@ -130,7 +137,7 @@ CATALOG: Final = (
     OwnTool(
         id=_id(5),
         key="fetch_page",
-        title=_("Fetch a page"),
+        title=gettext_noop("Fetch a page"),
         summary=_("Reads a public page, at most 2 MB. Its address can tell others what is asked."),
         description=(
             "Fetches a public web page and returns its title and its text, without links and "
@@ -152,8 +159,8 @@ CATALOG: Final = (
     OwnTool(
         id=_id(6),
         key="ask_persona",
-        title=_("Ask another persona"),
-        summary=_("Its answer appears in the room and counts towards the team's limits."),
+        title=gettext_noop("Ask another persona"),
+        summary=_("The answer appears in the room and counts towards the team's limits."),
         description=(
             "Asks another persona of this room a question and waits for its answer, which people "
             "see as a message of the room. Ask several personas in one request if they can answer "
@@ -177,7 +184,7 @@ CATALOG: Final = (
     OwnTool(
         id=_id(7),
         key="ask_people",
-        title=_("Ask people"),
+        title=gettext_noop("Ask people"),
         summary=_("Asks people in the room a question and waits for an answer."),
         description=(
             "Asks people in this room one question and waits until they answer, which may take "

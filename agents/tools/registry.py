@@ -25,7 +25,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TeamTool:
-    """A tool that the personas of a team can get. `summary` is for people, in their language.
+    """A tool that the personas of a team can get. `title` and `summary` are for people.
+
+    Those of our own tools are in the active language.
 
     `server` is None for our own tools and for those that the operator has installed. Only an
     `approved` tool of an enabled server is used.
@@ -160,7 +162,7 @@ def _own_spec(tool: OwnTool) -> ToolSpec:
     return ToolSpec(
         id=tool.id,
         name=tool.key,
-        title=str(tool.title),
+        title=tool.title,
         description=tool.description,
         parameters=tool.parameters,
         reach=_reach(tool.reach),
@@ -225,7 +227,7 @@ def _own_tool(tool: OwnTool) -> TeamTool:
     return TeamTool(
         id=tool.id,
         name=tool.key,
-        title=str(tool.title),
+        title=tool.shown_title,
         summary=str(tool.summary),
         description=tool.description,
         server=None,

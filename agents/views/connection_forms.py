@@ -7,6 +7,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from agents.models import Connection, ConnectionKind
+from agents.views.server_fields import address_field, secret_field
 
 
 class NewConnection(TypedDict):
@@ -37,25 +38,11 @@ class ConnectionForm(forms.Form):
         initial=ConnectionKind.OPENAI,
         widget=forms.RadioSelect,
     )
-    base_url = forms.CharField(
-        label=_("Address"),
-        help_text=_("The address of the provider's API. It often ends in /v1."),
-        max_length=400,
-        widget=forms.TextInput(
-            attrs={
-                "inputmode": "url",
-                "placeholder": "https://api.example.com/v1",
-                "autocapitalize": "none",
-                "spellcheck": "false",
-            }
-        ),
+    base_url = address_field(
+        _("The address of the provider's API. It often ends in /v1."),
+        placeholder="https://api.example.com/v1",
     )
-    key = forms.CharField(
-        label=_("Key"),
-        max_length=1_000,
-        required=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
-    )
+    key = secret_field(_("Key"), length=1_000)
     forget_key = forms.BooleanField(label=_("Remove the stored key"), required=False)
     models = forms.CharField(
         label=_("Models"),

@@ -24,9 +24,9 @@ from agents.services.connection_check import CheckResult
 from agents.services.mcp_reports import problem_sentence
 from agents.services.mcp_sign_in import sign_in_state
 from agents.services.mcp_tools import access_tool
+from agents.untrusted_text import visible
 from agents.views.mcp_forms import McpServerForm
 from agents.views.settings_page import check_team, render_settings_page
-from agents.visible_text import visible
 
 SECTION = "mcp"
 

@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from agents.models import McpAuth, McpServer
 from agents.services.mcp_secrets import header_names
+from agents.views.server_fields import address_field, secret_field
 
 
 class NewServer(TypedDict):
@@ -33,34 +34,15 @@ class ChangedServer(TypedDict):
     client_secret: str
 
 
-def _secret(label: Any, help_text: Any = "") -> forms.CharField:
-    return forms.CharField(
-        label=label,
-        help_text=help_text,
-        max_length=2_000,
-        required=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
-    )
-
-
 class McpServerForm(forms.Form):
     """A new or stored server. Stored secrets are never written into the page."""
 
     use_required_attribute = False
 
     name = forms.CharField(label=_("Name"), max_length=80)
-    url = forms.CharField(
-        label=_("Address"),
-        help_text=_("The address of an MCP server over HTTP. It often ends in /mcp."),
-        max_length=400,
-        widget=forms.TextInput(
-            attrs={
-                "inputmode": "url",
-                "placeholder": "https://tools.example.com/mcp",
-                "autocapitalize": "none",
-                "spellcheck": "false",
-            }
-        ),
+    url = address_field(
+        _("The address of an MCP server over HTTP. It often ends in /mcp."),
+        placeholder="https://tools.example.com/mcp",
     )
     auth = forms.ChoiceField(
         label=_("Access"), choices=McpAuth, initial=McpAuth.NONE, widget=forms.RadioSelect
@@ -70,7 +52,7 @@ class McpServerForm(forms.Form):
         help_text=_("For a sign-in: a persona then acts for the person who asks it."),
         required=False,
     )
-    token = _secret(_("Token"), _("For a bearer token. It is stored encrypted."))
+    token = secret_field(_("Token"), _("For a bearer token. It is stored encrypted."), length=2_000)
     headers = forms.CharField(
         label=_("Headers"),
         help_text=_("One per line, for example X-Api-Key: 123. They are stored encrypted."),
@@ -85,7 +67,7 @@ class McpServerForm(forms.Form):
         max_length=2_000,
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
-    client_secret = _secret(_("Client secret"))
+    client_secret = secret_field(_("Client secret"), length=2_000)
     enabled = forms.BooleanField(label=_("Personas may use its tools"), required=False)
     forget = forms.BooleanField(label=_("Remove the stored token and headers"), required=False)
 

@@ -89,7 +89,7 @@ class ToolFields:
         deciders.is_locked = self.is_deciders_locked
         form.fields[DECIDERS] = forms.ChoiceField(
             label=_("Who decides"),
-            help_text=_("On the calls of tools that ask."),
+            help_text=_("For the tools that are set to Ask."),
             choices=Deciders.choices,
             initial=Deciders.MODERATORS if moderated else Deciders.ASKER,
             required=False,

@@ -14,9 +14,10 @@ from accounts.models import User
 from rooms import queries, services
 from rooms.models import CallState, Denial, Run, ToolCall
 from rooms.permissions import VIEW, access_run
+from rooms.protocol.call_words import result_of, title_of
 from rooms.protocol.commands import MAX_NOTE
 from rooms.protocol.payloads import ApprovalBody
-from rooms.protocol.serializers import approval_body
+from rooms.protocol.serializers import approval_body, step
 from rooms.runs.steps import policy
 from rooms.services.approvals import access_approval, access_to_show, outcome_of
 
@@ -28,9 +29,10 @@ class CallBody(Struct, frozen=True, kw_only=True):
 
     `arguments`, `arguments_sha256`, `note` and `result` are null for users who may not see them;
     the result is not if it was shown to the room. `request` is the number of the request to the
-    model, from 0. `short` is a word or two for all members, `by` the user who decided. With
-    `may_show`, the current user may show the result to the room. `denial` says why a call was
-    denied by no person, or was refused after a decision.
+    model, from 0. `short` is a word or two for all members, `by` the user who decided. `short`, and
+    the `title` of a tool of our own, are in the language of the request. With `may_show`, the
+    current user may show the result to the room. `denial` says why a call was denied by no person,
+    or was refused after a decision.
     """
 
     id: UUID
@@ -55,7 +57,10 @@ class CallBody(Struct, frozen=True, kw_only=True):
 
 
 class AskedCallBody(ApprovalBody, frozen=True, kw_only=True):
-    """An approval with what people decide on: the arguments, as JSON text, and their hash."""
+    """An approval with what people decide on: the arguments, as JSON text, and their hash.
+
+    The `title` of a tool of our own is in the language of the request.
+    """
 
     room: UUID
     arguments: str
@@ -92,19 +97,20 @@ def get_calls(user: User, run: Run) -> Page[CallBody]:
 
 def _call_body(call: ToolCall, *, is_seen: bool, may_show: bool = False) -> CallBody:
     is_shown = call.shown_by_id is not None
+    shown = step(call)
     return CallBody(
         id=call.pk,
         run=call.run_id,
         request=call.request,
         tool=call.name,
-        title=call.title,
+        title=title_of(shown),
         state=call.state,
         changes=call.changes,
         arguments=call.arguments if is_seen else None,
         arguments_sha256=call.arguments_sha256 if is_seen else None,
         note=call.note if is_seen else None,
         result=call.result if is_seen or is_shown else None,
-        short=call.short,
+        short=result_of(shown),
         shown=is_shown,
         may_show=may_show,
         denial=call.denial or None,
@@ -143,7 +149,7 @@ def get_approvals(user: User, limit: Limit = 50, cursor: Cursor = None) -> Page[
 def _asked_body(call: ToolCall) -> AskedCallBody:
     approval = approval_body(call, call.run, outcome_of(call), call.decided_by)
     return AskedCallBody(
-        **structs.asdict(approval),
+        **structs.asdict(approval) | {"title": title_of(approval)},
         room=call.run.room_id,
         arguments=call.arguments,
         arguments_sha256=call.arguments_sha256,

@@ -24,6 +24,7 @@ from rooms.pages.starters import starters, welcome_words
 from rooms.pages.thread import thread_context
 from rooms.pages.timeline import ended_runs, template_item, timeline_items
 from rooms.permissions import MANAGE, POST, permissions_in
+from rooms.protocol.call_words import words_for_scripts
 from rooms.protocol.failures import failure_sentences
 from rooms.protocol.payloads import MessageBody, RoomState, RunBody
 from rooms.runs.leases import MAX_ATTEMPTS
@@ -213,4 +214,5 @@ def _data(user: User, seq: int, state: RoomState, ended: Sequence[RunBody]) -> d
         "look_alikes": {chr(letter): chr(like) for letter, like in LOOK_ALIKES.items()},
         "roles": role_words(),
         "failures": failure_sentences(),
+        "calls": words_for_scripts(),
     }

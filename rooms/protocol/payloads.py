@@ -75,9 +75,11 @@ class Replies(Struct, frozen=True, kw_only=True):
 class Step(Struct, frozen=True, kw_only=True):
     """A tool call as all members see it: never its arguments.
 
-    `result` is a word or two; after a member who may has shown the result, `shown` has its
-    first 8,192 characters; `GET /runs/{run}/calls` has the whole. `denial` says why a call was
-    denied on which no person has decided.
+    `title` is that of the tool's server; with `own`, `tool` is one of our own tools and `title` is
+    in English, as the words of `result` are. `result` is a word or two; for a question to people,
+    `answers` is their number. After a member who may has shown the result, `shown` has its first
+    8,192 characters; `GET /runs/{run}/calls` has the whole. `denial` says why a call was denied on
+    which no person has decided.
     """
 
     call: UUID
@@ -88,6 +90,8 @@ class Step(Struct, frozen=True, kw_only=True):
     result: str | None = None
     shown: str | UnsetType = UNSET
     denial: Annotated[str, one_of(Denial.values)] | UnsetType = UNSET
+    own: bool | UnsetType = UNSET
+    answers: int | UnsetType = UNSET
 
 
 class Steering(Struct, frozen=True, kw_only=True):
@@ -243,8 +247,9 @@ class RunBody(Struct, frozen=True, kw_only=True):
 class ApprovalBody(Struct, frozen=True, kw_only=True):
     """A call that waits for a decision, or the decision; it never has the arguments.
 
-    `id` is that of the call. `asked_of` are the users who may decide. `by` is null for a decision
-    of no person, and `denial` then says why the call was withdrawn, if its run goes on.
+    `id` is that of the call, and `own` and `title` are as in its step. `asked_of` are the users who
+    may decide. `by` is null for a decision of no person, and `denial` then says why the call was
+    withdrawn, if its run goes on.
     """
 
     id: UUID
@@ -261,6 +266,7 @@ class ApprovalBody(Struct, frozen=True, kw_only=True):
     by_name: str | UnsetType = UNSET
     at: Timestamp | UnsetType = UNSET
     """When a person decided."""
+    own: bool | UnsetType = UNSET
     for_run: bool = False
     """True if the decision holds for later calls of the tool in this run."""
     may_for_run: bool = False

@@ -11,6 +11,7 @@ from accounts.fields import format_timestamp
 from accounts.models import User
 from agents.models import Persona
 from agents.tool_types import MAX_RESULT
+from agents.tools.catalog import OWN_TOOLS
 from rooms.models import (
     AuthorKind,
     Message,
@@ -21,6 +22,7 @@ from rooms.models import (
     Run,
     ToolCall,
 )
+from rooms.protocol.call_words import answers_in_english, number_of_answers
 from rooms.protocol.emoji import merge_variants
 from rooms.protocol.failures import failure_sentence
 from rooms.protocol.payloads import (
@@ -210,15 +212,18 @@ def step(call: ToolCall) -> Step:
     result = call.result
     if len(result) > MAX_RESULT:
         result = f"{result[:MAX_RESULT]}…"
+    answers = number_of_answers(call)
     return Step(
         call=call.pk,
         tool=call.name,
         title=call.title,
         state=call.state,
         ms=call.ms,
-        result=call.short or None,
+        result=(call.short or None) if answers is None else answers_in_english(answers),
         shown=UNSET if call.shown_by_id is None else result,
         denial=call.denial or UNSET,
+        own=call.tool in OWN_TOOLS or UNSET,
+        answers=UNSET if answers is None else answers,
     )
 
 
@@ -235,6 +240,7 @@ def approval_body(
         call=call.pk,
         tool=call.name,
         title=call.title,
+        own=call.tool in OWN_TOOLS or UNSET,
         changes=call.changes,
         asked_of=[UUID(user_id) for user_id in call.asked_of],
         state=state or "asked",

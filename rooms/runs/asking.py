@@ -8,7 +8,6 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.utils import translation
 
 from agents import engine
 from agents.engine_types import Limits, Part
@@ -51,7 +50,7 @@ async def start_and_ask(owner: str, claims: Sequence[Claim]) -> list[tuple[Job, 
 class Parts:
     """The parts of an answer. The provider is asked at once; call it on the event loop.
 
-    The owner reads the parts or closes them. Texts of the engine are in the language of the run.
+    The owner reads the parts or closes them.
     """
 
     def __init__(self, job: Job) -> None:
@@ -71,10 +70,7 @@ class Parts:
         )
         self._is_read = False
         self._closing: asyncio.Task[None] | None = None
-        with (
-            translation.override(job.language),
-            structlog.contextvars.bound_contextvars(run=str(job.run)),
-        ):
+        with structlog.contextvars.bound_contextvars(run=str(job.run)):
             self._first = asyncio.create_task(self._read_first())
 
     def __aiter__(self) -> Self:

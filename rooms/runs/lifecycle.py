@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import DateTimeField, UUIDField
 from django.db.models.functions import Now
 from django.urls import reverse
-from django.utils import timezone, translation
+from django.utils import timezone
 
 from accounts.database.prepared_queries import PreparedUpdate, insert
 from agents.engine_types import AnswerFailed, PersonaSpec, Surroundings, Turn, Usage
@@ -75,7 +75,6 @@ class Job:
     owner: str
     attempt: int
     base: int
-    language: str
     spec: PersonaSpec
     turns: list[Turn]
     surroundings: Surroundings
@@ -152,8 +151,7 @@ def _allowed(
         if run in refusals:
             continue
         try:
-            with translation.override(run.language):
-                specs[run] = _spec(run)
+            specs[run] = _spec(run)
         except AnswerFailed as refusal:
             refusals[run] = refusal
     if not refusals:
@@ -287,7 +285,6 @@ def _job(
         owner=run.lease_owner,
         attempt=run.attempt,
         base=base,
-        language=run.language,
         spec=spec,
         turns=[*told.turns, *accepted_lines.as_turns(lines)],
         surroundings=told.room,

@@ -16,7 +16,6 @@ from uuid import UUID, uuid4
 import structlog
 from django.conf import settings
 from django.db import Error as DatabaseError
-from django.utils import translation
 
 from agents.engine_types import AnswerFailed, Finished, Suspended, Text, ToolFinished, ToolStarted
 from rooms import metrics
@@ -279,8 +278,7 @@ class Runner:
         deltas = Deltas(job, partial(self._owns, job.run))
         stopwatch = Stopwatch(job)
         try:
-            with translation.override(job.language):
-                has_ended = await _stream_answer(job, parts, deltas, stopwatch)
+            has_ended = await _stream_answer(job, parts, deltas, stopwatch)
             if has_ended:
                 stopwatch.run_ended()
             log.info("run.ended" if has_ended else "run.waiting")

@@ -222,7 +222,7 @@ def _check_for_run(user: User, room: Room, call: ToolCall, decision: Decision) -
     """Raise Invalid unless `user` may decide for the later calls of the tool, too."""
     is_careful = decision == "deny" or not call.changes
     if not is_careful and not _manages_agents(user, room):
-        sentence = _("This tool changes something, so each call is allowed alone.")
+        sentence = _("This tool changes something outside, so each call is allowed alone.")
         raise Invalid(sentence, fields={"for": sentence})
 
 

@@ -98,7 +98,9 @@ def _replaced_by_retry(room: Room, run: Run) -> UUID | None:
     if answer.deleted_at or answer.replaced_by:
         raise Conflict(_("There is a later version of this answer. Reload the room."))
     if answer.runs.active().exists():  # their prompts end with this answer
-        raise Conflict(_("A persona is replying to this answer. Wait for its end, then try again."))
+        raise Conflict(
+            _("A persona is replying to this answer. Wait for its reply, then try again.")
+        )
     if answer.reply_count > MAX_MOVED:
         raise Conflict(_("This answer has too many replies. Ask again in its thread."))
     if answer.answer_version >= MAX_VERSIONS:

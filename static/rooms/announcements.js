@@ -1,6 +1,7 @@
 // @ts-check
 // Sentences for screen readers: one per event, none for the deltas of a streaming answer.
 
+import { callTitle } from "./acting/call_words.js";
 import { outcomeSentence } from "./acting/sentences.js";
 import { part } from "./elements.js";
 import { failureWords } from "./failures.js";
@@ -74,20 +75,21 @@ function posted({ author, text }, state) {
 }
 
 /** @param {import("./protocol.js").Approval} approval @param {RoomState} state */
-function asked({ persona, title, asked_of: deciders }, state) {
+function asked(approval, state) {
+  const { persona, asked_of: deciders } = approval;
   const name = state.personas.get(persona)?.name ?? "";
   if (!deciders.includes(state.me)) return fill(gettext("%(name)s waits for a decision"), { name });
-  return fill(gettext("%(name)s asks to use %(tool)s. You can decide."), { name, tool: title });
+  return fill(gettext("%(name)s asks to use %(tool)s. You can decide."), { name, tool: callTitle(approval) });
 }
 
 /** @param {import("./protocol.js").Approval} approval @param {RoomState} state */
 function decided(approval, state) {
-  const { state: outcome, for_run: forRun, by_name: name = "", by, title: tool } = approval;
+  const { state: outcome, for_run: forRun, by_name: name = "", by } = approval;
   if (by === state.me) return "";
   if (outcome === "allowed" && forRun) return fill(gettext("Allowed for this run by %(name)s"), { name });
   if (outcome === "allowed") return fill(gettext("Allowed once by %(name)s"), { name });
   if (outcome === "denied") return fill(gettext("Denied by %(name)s"), { name });
-  return fill(outcomeSentence(approval, false), { tool });
+  return fill(outcomeSentence(approval, false), { tool: callTitle(approval) });
 }
 
 /** @param {import("./protocol.js").Question} question @param {RoomState} state */

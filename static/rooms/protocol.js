@@ -28,6 +28,7 @@
 /** A tool call as all members see it.
  * @typedef {{
  *   call: string, tool: string, title: string, ms: number | null, result: string | null, shown?: string,
+ *   own?: boolean, answers?: number,
  *   state: "proposed" | "asked" | "allowed" | "denied" | "running" | "done" | "failed" | "unknown",
  *   denial?: Denial,
  * }} CallStep */
@@ -41,7 +42,7 @@
 /** A call that waits for a decision, or the decision.
  * @typedef {{
  *   id: string, run: string, message: string, persona: string, call: string, tool: string, title: string,
- *   changes: boolean, asked_of: string[], by: string | null, by_name?: string, at?: string,
+ *   own?: boolean, changes: boolean, asked_of: string[], by: string | null, by_name?: string, at?: string,
  *   for_run: boolean, may_for_run: boolean, denial?: Denial,
  *   state: "asked" | "allowed" | "denied" | "expired" | "withdrawn", expires_at: string | null,
  * }} Approval */

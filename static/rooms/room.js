@@ -19,6 +19,7 @@ import { ReadPosition } from "./timeline/read_position.js";
 import { StatusLine } from "./composer/status_line.js";
 import { RoomState } from "./room_state.js";
 import { startRoomTools } from "./open/room_tools.js";
+import { setCallWords } from "./acting/call_words.js";
 import { failureWords, setFailures } from "./failures.js";
 import { isInRoom } from "./threads/open_threads.js";
 import { Threads } from "./threads/threads.js";
@@ -68,6 +69,7 @@ export class OpenRoom {
     this.timeline = part(this.page, "[data-timeline]");
     setLookAlikes(data.look_alikes);
     setFailures(data.failures);
+    setCallWords(data.calls);
     this.state = new RoomState(data.state, data.seq, data.me, data.layout);
     this.state.apply({ type: "history.loaded", ...loadedPart(data), runs: data.ended });
     readCards(this.timeline, this.state.asks);

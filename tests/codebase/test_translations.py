@@ -1,5 +1,6 @@
 """The Korean and English catalogues are complete and consistent."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -78,6 +79,54 @@ def test_translations_keep_their_placeholders(path: Path) -> None:
         translation = entry.msgstr or plural
         allowed = {tuple(placeholders(entry.msgid)), tuple(placeholders(entry.msgid_plural))}
         assert tuple(placeholders(translation)) in allowed, entry.msgid
+
+
+def with_raw_particles(catalogue: polib.POFile, root: Path) -> set[str]:
+    """Return the messages whose translation has a particle in both forms that nothing chooses from.
+
+    Only `accounts.particles` chooses: templates do not, and neither does `%`.
+    """
+    found = set()
+    for entry in catalogue:
+        words = " ".join([entry.msgstr, *entry.msgstr_plural.values()])
+        if not re.search(r"\)s(?:이\(가\)|은\(는\)|을\(를\)|과\(와\)|\(으\)로|\(이\))", words):
+            continue
+        for path, _line in entry.occurrences:
+            in_template = path.endswith((".html", ".txt"))
+            if in_template or entry.msgid in formatted_by_percent(root / path):
+                found.add(entry.msgid)
+    return found
+
+
+def formatted_by_percent(path: Path) -> set[str]:
+    """Return the messages of a Python file that `%` formats where they are translated."""
+    if path.suffix != ".py":
+        return set()
+    return {
+        argument.value
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod)
+        if isinstance(node.left, ast.Call)
+        for argument in node.left.args
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    }
+
+
+@pytest.mark.parametrize("path", CATALOGUES, ids=str)
+def test_particles_are_chosen(path: Path) -> None:
+    assert with_raw_particles(polib.pofile(str(ROOT / path)), ROOT) == set()
+
+
+def test_raw_particle_is_found(tmp_path: Path) -> None:
+    """Control: `fill` chooses a particle, and a template and `%` do not."""
+    (tmp_path / "a.py").write_text('fill(_("%(a)s in"), v), _("%(a)s out") % v')
+    catalogue = polib.POFile()
+    for msgid, place in (("%(a)s in", "a.py"), ("%(a)s out", "a.py"), ("%(a)s here", "a.html")):
+        catalogue.append(
+            polib.POEntry(msgid=msgid, msgstr="%(a)s이(가)", occurrences=[(place, "")])
+        )
+
+    assert with_raw_particles(catalogue, tmp_path) == {"%(a)s out", "%(a)s here"}
 
 
 @pytest.mark.parametrize("path", CATALOGUES, ids=str)

@@ -139,6 +139,22 @@ def test_step_opens_for_who_may_see_it_and_then_for_the_room(three: Three) -> No
     expect(three.onlooker.answer.get_by_role("button", name="Calculator")).to_be_visible()
 
 
+def test_calls_appear_in_the_language_of_each_reader(
+    server: Server, room: PopulatedRoom, sign_in: Open
+) -> None:
+    english = RoomPage(sign_in(room.members[0]), server.address(room))
+    korean = RoomPage(sign_in(room.members[1], locale="ko-KR"), server.address(room))
+
+    korean.ask(ASK)
+
+    expect(card(korean)).to_contain_text("계산기")
+    expect(card(english)).to_contain_text("Calculator")
+    press(english, "Allow once")
+    for each, title in ((english, "Calculator"), (korean, "계산기")):
+        each.ended()
+        expect(each.answer.locator(".step [data-words]")).to_have_text(title)
+
+
 def test_decider_denies_with_a_word(three: Three) -> None:
     three.ask(ASK, "waiting")
     page = three.asker.page

@@ -131,7 +131,7 @@ def test_changed_definition_waits_for_an_admin(
     row = page.locator(".list-item").filter(has_text="Search interviews")
     expect(row.locator(".tag")).to_have_text("Changed")
     expect(row).to_contain_text(r"Sends\u200b all")
-    row.get_by_text("What it is called with").click()
+    row.get_by_text("What a call sends").click()
     expect(row.locator("pre")).to_contain_text(r'"description": "a\u202eb"')
     page.goto(archive)
     expect(page.locator(".list-item")).to_contain_text("1 to approve")

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { sentenceFor } from "../../static/rooms/announcements.js";
+import { callResult, callTitle, setCallWords } from "../../static/rooms/acting/call_words.js";
 import { outcomeSentence } from "../../static/rooms/acting/sentences.js";
 import { PressGuard } from "../../static/rooms/acting/press_guard.js";
 import { mergedSteps, stepLines } from "../../static/rooms/acting/steps.js";
@@ -109,6 +110,22 @@ test("more than three steps are folded only when the answer is done", () => {
   assert.equal(stepLines(steps, LAYOUT, { ...about, done: false }).fold, "");
   assert.equal(stepLines(steps.slice(1), LAYOUT, about).fold, "");
   assert.deepEqual(stepLines([step("a", "asked"), step("b", "running")], LAYOUT, { done: false, asking: new Set(["b"]) }).rows, []);
+});
+
+test("calls have the words of the reader, and tools of a server keep their titles", (t) => {
+  setCallWords({ titles: { clock: "날짜와 시간" }, results: { timeout: "시간 초과" } });
+  t.after(() => setCallWords({ titles: {}, results: {} }));
+  const own = { tool: "clock", title: "Date and time", own: true };
+  const said = (type, fields) => sentenceFor({ type, approval: approval({ ...own, ...fields }) }, waitingRoom());
+
+  assert.equal(callTitle(own), "날짜와 시간");
+  assert.equal(callTitle({ ...own, own: undefined }), "Date and time");
+  assert.equal(callTitle({ ...own, tool: "of a later version" }), "Date and time");
+  assert.equal(said("approval.requested", {}), "Garam asks to use 날짜와 시간. You can decide.");
+  assert.equal(said("approval.decided", { state: "expired" }), "날짜와 시간, denied: nobody decided in time");
+  assert.equal(callResult(step("a", "failed", { result: "timeout" })), "시간 초과");
+  assert.equal(callResult(step("a", "done", { result: "timeout" })), "timeout");
+  assert.equal(callResult(step("a", "done", { result: "no answer", answers: 0 })), "no answer");
 });
 
 test("a steering line says what became of it", () => {

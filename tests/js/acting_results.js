@@ -1,17 +1,19 @@
 // Prints what the page's scripts make of steps and arguments, and which characters they escape;
 // tests/rooms/pages/test_acting_arguments.py compares it with the server's.
-// Stdin: {layout, steps: [{steps, done}], arguments: [text]}.
+// Stdin: {layout, calls, steps: [{steps, done}], arguments: [text]}.
 
 import { readFileSync } from "node:fs";
 
 import { argumentRows, visible } from "../../static/rooms/acting/arguments.js";
+import { callTitle, setCallWords } from "../../static/rooms/acting/call_words.js";
 import { stepLines, stepNote } from "../../static/rooms/acting/steps.js";
 
-const { layout, steps, arguments: texts } = JSON.parse(readFileSync(0, "utf-8"));
+const { layout, calls, steps, arguments: texts } = JSON.parse(readFileSync(0, "utf-8"));
+setCallWords(calls);
 
 const lines = steps.map(({ steps: all, done }) => {
   const { rows, fold } = stepLines(all, layout, { done, asking: new Set() });
-  return { rows: rows.map((step) => [step.state, layout.step_signs[step.state], step.title, stepNote(step)]), fold };
+  return { rows: rows.map((step) => [step.state, layout.step_signs[step.state], callTitle(step), stepNote(step)]), fold };
 });
 const rows = texts.map((text) => {
   const { rows: shown, isCut } = argumentRows(text, layout);

@@ -227,7 +227,7 @@ async def test_a_server_that_was_changed_during_the_run_gets_no_request(
     async with Sessions() as sessions:
         refused = await sessions.call(tools["echo"], {"text": "hello"})
 
-    assert refused.short == "not allowed"
+    assert refused.short == "address not allowed"
     assert good.requests == []
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from rooms.models import CallState, Question, Run, ToolCall
+from rooms.protocol.call_words import ASK_PEOPLE
 
 
 def make_call(run_id: UUID, position: int = 0) -> ToolCall:
@@ -17,6 +18,7 @@ def make_call(run_id: UUID, position: int = 0) -> ToolCall:
         request=0,
         position=position,
         call_id=f"call_{position}",
+        tool=ASK_PEOPLE,
         name="ask_people",
         title="Ask people",
         idempotent=True,

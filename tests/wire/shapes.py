@@ -371,7 +371,7 @@ ADDITIVE: dict[str, dict[str, Shape]] = {
         "ended_at": null_or(WHEN),
         "replaces": ID,
     },
-    "step": {"shown": TEXT, "denial": DENIAL},
+    "step": {"shown": TEXT, "own": BOOL, "answers": COUNT, "denial": DENIAL},
     "round step": {"reason": TEXT},
     "steering": {"name": TEXT, "after": null_or(COUNT)},
     "approval": {
@@ -384,6 +384,7 @@ ADDITIVE: dict[str, dict[str, Shape]] = {
         "at": WHEN,
         "for_run": BOOL,
         "may_for_run": BOOL,
+        "own": BOOL,
     },
     "votes": {"mine": one_of(1, 0, -1)},
     "run error": {"reason": TEXT, "persona": TEXT},

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
-from agents.visible_text import visible
+from agents.untrusted_text import visible
 from rooms.pages.layout import RULES
 
 _DECODER: Final = json.JSONDecoder()

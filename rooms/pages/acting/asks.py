@@ -16,11 +16,12 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from accounts.particles import fill, pieces
-from agents.visible_text import visible
+from agents.untrusted_text import visible
 from rooms import queries
 from rooms.models import ToolCall
 from rooms.pages.acting.argument_rows import Arguments, argument_rows
 from rooms.permissions import MODERATE, POST
+from rooms.protocol.call_words import title_of
 from rooms.protocol.payloads import ApprovalBody, QuestionBody, RoomState
 from rooms.runs.steps.policy import calls_to_decide
 
@@ -101,7 +102,7 @@ def waits_for(asks: Collection[Ask]) -> str:
 
 def approval_ask(approval: ApprovalBody, people: People, call: ToolCall | None) -> Ask:
     """Return a call that waits for a decision; `call` is given if the reader may decide."""
-    names = {"persona": people.personas.get(approval.persona, ""), "tool": approval.title}
+    names = {"persona": people.personas.get(approval.persona, ""), "tool": title_of(approval)}
     title = pieces(_("%(persona)s asks to use %(tool)s"), names)
     if call is None:
         note = deciders_words(approval.asked_of, people)

@@ -10,6 +10,7 @@ from msgspec import UnsetType
 
 from rooms.models import CallState, Denial
 from rooms.pages.layout import RULES
+from rooms.protocol.call_words import result_of, title_of
 from rooms.protocol.payloads import Step
 
 
@@ -39,7 +40,9 @@ def step_lines(steps: Sequence[Step], *, done: bool, asking: Collection[UUID] = 
     them.
     """
     rows = [
-        StepLine(step.call, step.state, RULES.step_signs[step.state], step.title, note_words(step))
+        StepLine(
+            step.call, step.state, RULES.step_signs[step.state], title_of(step), note_words(step)
+        )
         for step in steps
         if step.state in RULES.step_signs and step.call not in asking
     ]
@@ -57,7 +60,7 @@ def note_words(step: Step) -> str:
         return _("result unknown, not repeated")
     if step.state == CallState.DENIED:
         return denial_words(step.denial)
-    word = step.result or (_("failed") if step.state == CallState.FAILED else "")
+    word = result_of(step) or (_("failed") if step.state == CallState.FAILED else "")
     time = "" if step.ms is None else duration_words(step.ms)
     return ", ".join(part for part in (word, time) if part)
 

@@ -14,6 +14,7 @@ from agents.models import Persona
 from rooms.models import Question, ToolCall
 from rooms.pages.acting.argument_rows import argument_rows
 from rooms.pages.acting.asks import Pieces
+from rooms.protocol.call_words import title_of, title_of_row
 from rooms.protocol.payloads import PersonaBody, RoomState
 from rooms.runs.steps.policy import calls_to_decide
 from rooms.services.questions import questions_for
@@ -40,7 +41,8 @@ class WaitingItem:
     """A call or a question that waits for the user, on the home page.
 
     `changes` says that the call changes something outside. `sha256` is set if the user may allow it
-    there: all its arguments are in `words`.
+    there: `arguments` has all its arguments then, each with its name, so that no value can look
+    like another argument.
     """
 
     id: UUID
@@ -50,6 +52,7 @@ class WaitingItem:
     words: Pieces
     at: datetime
     changes: bool = False
+    arguments: Sequence[tuple[str, str]] = ()
     sha256: str = ""
 
 
@@ -59,7 +62,7 @@ def waiting_rows(user: User, state: RoomState) -> list[WaitingRow]:
     members = {member.user: member.name for member in state.members}
     askers = {run.id: members.get(run.requested_by or user.pk, "") for run in state.runs}
     found = [
-        (each.id, each.message, each.persona, each.run, each.title)
+        (each.id, each.message, each.persona, each.run, title_of(each))
         for each in state.approvals
         if user.pk in each.asked_of
     ]
@@ -101,29 +104,19 @@ def waiting_items(user: User, team: Team) -> list[WaitingItem]:
 
 def _call_item(call: ToolCall) -> WaitingItem:
     shown = argument_rows(call.arguments)
-    values = [f"{name} {value}".strip() for name, value in shown.rows]
-    is_short = not shown.is_cut and sum(map(len, values)) <= SHORT_ARGUMENTS
-    words = pieces(_("asks to use %(tool)s"), {"tool": call.title})
-    if is_short and values:
-        words = [*words, (": ", ""), *_joined(values)]
+    length = sum(len(name) + len(value) for name, value in shown.rows)
+    is_short = not shown.is_cut and length <= SHORT_ARGUMENTS
     return WaitingItem(
         id=call.pk,
         room_id=call.run.room_id,
         message=call.run.answer_id or call.run.message_id,
         persona=call.run.persona,
-        words=words,
+        words=pieces(_("asks to use %(tool)s"), {"tool": title_of_row(call)}),
         at=call.created_at,
         changes=call.changes,
+        arguments=shown.rows if is_short else (),
         sha256=call.arguments_sha256 if is_short else "",
     )
-
-
-def _joined(values: Sequence[str]) -> Pieces:
-    parts: Pieces = []
-    for value in values:
-        parts += [(", ", "")] if parts else []
-        parts.append((value, "text"))
-    return parts
 
 
 def _question_item(question: Question) -> WaitingItem:

@@ -23,6 +23,7 @@ from rooms.pages.sidebar import shell_context
 from rooms.pages.timeline import parse_time
 from rooms.pages.views.last_team import remember_team
 from rooms.permissions import VIEW, access_prompt, access_room
+from rooms.protocol.call_words import title_of_row
 from rooms.runs.prompts.budget import estimate_tokens
 from rooms.runs.prompts.recorded import SentMessage, SentRequest, SentTool, requests_of
 from rooms.services import may_see
@@ -187,4 +188,4 @@ def _spans(
         for call in calls:
             if call.request == at and call.started_at and call.ms is not None:
                 end = call.started_at + timedelta(milliseconds=call.ms)
-                yield call.title or call.name, "tool", call.started_at, end
+                yield title_of_row(call) or call.name, "tool", call.started_at, end

@@ -63,7 +63,7 @@ def tools_for(run: Run, tools: Sequence[ToolSpec]) -> tuple[ToolSpec, ...]:
     spec = ToolSpec(
         id=_TOOL.id,
         name=_TOOL.key,
-        title=str(_TOOL.title),
+        title=_TOOL.title,
         description="\n".join([_TOOL.description, "The personas of this room:", *listed]),
         parameters=_TOOL.parameters,
         reach="room",

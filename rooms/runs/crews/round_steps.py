@@ -171,7 +171,7 @@ def skip(room: Room, round_id: UUID) -> Round:
     """Go on after the step at which a round has paused. Raises Conflict if it has not paused."""
     paused = [each for each in _open(room, Q(pk=round_id)) if each.state == RoundState.PAUSED]
     if not paused:
-        raise Conflict(_("This round is not waiting for a decision. Reload the room."))
+        raise Conflict(_("This round has not paused. Reload the room."))
     (round_,) = paused
     round_.state = RoundState.RUNNING
     last = round_.runs.order_by("pk").last()

@@ -32,6 +32,7 @@ from rooms.models import (
     SteerState,
     ToolCall,
 )
+from rooms.protocol.call_words import shown_title
 from rooms.runs.crews import trees
 from rooms.runs.prompts.budget import estimate_tokens, first_words
 from rooms.runs.steps.past import past_of
@@ -63,12 +64,13 @@ class Section(Struct, frozen=True):
 
 
 class SentTool(Struct, frozen=True):
-    """A tool that the model could call."""
+    """A tool that the model could call; with `own`, one of our own tools."""
 
     name: str
     title: str
     description: str
     parameters: dict[str, Any]
+    own: bool = False
 
 
 class Prompt(Struct, frozen=True):
@@ -151,7 +153,7 @@ def _request(
     attempts = (record for record in reversed(records) if record.row.request <= number)
     sent_in = next(attempts, records[0])
     prompt = sent_in.prompt
-    tools = prompt.tools if number < TOOL_REQUESTS else []
+    tools = [_shown(tool) for tool in prompt.tools] if number < TOOL_REQUESTS else []
     answer = history.requests.get(number)
     return SentRequest(
         number=number + 1,
@@ -170,6 +172,11 @@ def _request(
         input_tokens=answer.input_tokens if answer else None,
         output_tokens=answer.output_tokens if answer else None,
     )
+
+
+def _shown(tool: SentTool) -> SentTool:
+    title = shown_title(tool.name, tool.title, own=tool.own)
+    return msgspec.structs.replace(tool, title=title)
 
 
 class _Record:

@@ -57,7 +57,13 @@ def _piece(piece: str | prompt.Quote) -> Piece:
 
 def _tools(spec: PersonaSpec) -> list[SentTool]:
     return [
-        SentTool(tool.name, tool.title, tool.description, _plain(tool.parameters))
+        SentTool(
+            tool.name,
+            tool.title,
+            tool.description,
+            _plain(tool.parameters),
+            own=tool.source == "own",
+        )
         for tool in spec.tools
     ]
 

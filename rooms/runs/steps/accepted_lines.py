@@ -45,7 +45,7 @@ def add(room: Room, run: Run, user: User, text: str) -> Steer:
     Raises Conflict after MAX_LINES. A run that has no answer yet shows the line when it starts.
     """
     if run.steering.count() >= MAX_LINES:
-        raise Conflict(_("This answer was steered 10 times. Wait for its end, then reply to it."))
+        raise Conflict(_("This answer was steered 10 times. Wait until it ends, then reply to it."))
     line = Steer.objects.create(
         run=run, user=user, author_name=user.name, author_handle=user.handle, text=text
     )

@@ -29,6 +29,7 @@ from agents.tool_types import (
     ToolResult,
 )
 from agents.tools import result_words
+from agents.untrusted_text import storable
 from rooms.event_log import record
 from rooms.executors import RUNS, in_thread_until_stored
 from rooms.models import CallState, Denial, ModelRequest, Room, Run, Steer, SteerState, ToolCall
@@ -93,7 +94,7 @@ class RunJournal:
     ) -> Sequence[Steering]:
         if final and not self._job.spec.tools and wakeup.steered == self._notified:
             return ()  # most answers: no query for lines that do not exist
-        ended = EndedRequest(number, _storable(text), tokens) if final else number
+        ended = EndedRequest(number, storable(text), tokens) if final else number
         lines = await self._store(_take_lines, ended, self._lines)
         self._lines.update(line.id for line in lines)
         return lines
@@ -116,7 +117,7 @@ def propose(
         ModelRequest(
             run=run,
             number=number,
-            text=_storable(text),
+            text=storable(text),
             input_tokens=_counted(input_tokens),
             output_tokens=_counted(output_tokens),
         )
@@ -134,27 +135,27 @@ def propose(
 def _new_call(run: Run, number: int, position: int, request: CallRequest) -> ToolCall:
     """Return the row of a call, with the state `failed` or `denied` if it cannot be executed."""
     spec = request.spec
-    arguments = _storable(request.arguments, MAX_ARGUMENTS)
+    arguments = storable(request.arguments)[:MAX_ARGUMENTS]
     call = ToolCall(
         id=request.id,
         run=run,
         request=number,
         position=position,
-        call_id=_storable(request.call_id, MAX_CALL_ID),
+        call_id=storable(request.call_id)[:MAX_CALL_ID],
         tool=spec.id if spec else None,
-        name=_storable(request.name, MAX_NAME),
-        title=_storable(spec.title if spec else request.name, MAX_TITLE),
+        name=storable(request.name)[:MAX_NAME],
+        title=storable(spec.title if spec else request.name)[:MAX_TITLE],
         changes=spec.changes if spec else False,
         idempotent=spec.idempotent if spec else False,
         personal=spec.personal if spec else False,
         arguments=arguments,
         arguments_sha256=sha256(arguments.encode()).hexdigest(),
         definition_sha256=spec.sha256 if spec else "",
-        extra=_storable(request.extra),
+        extra=storable(request.extra),
         quotes_room=run.room_id if spec and spec.id in READS else None,
     )
     if request.problem or spec is None:
-        call.state, call.result = CallState.FAILED, _storable(request.problem, MAX_STORED_RESULT)
+        call.state, call.result = CallState.FAILED, storable(request.problem)[:MAX_STORED_RESULT]
     elif arguments != request.arguments:  # people would decide on other arguments
         call.state = CallState.DENIED
     return call
@@ -237,8 +238,8 @@ def finish(job: Job, call_id: UUID, result: ToolResult, ms: int) -> None:
     call.state = CallState.FAILED if result.failed else CallState.DONE
     # A service that deletes or edits a message holds the lock of the room, as this function does.
     kept = "" if erasing.is_outdated(result.read) else result.text
-    call.result = _storable(kept, MAX_STORED_RESULT)
-    call.short = _storable(result.short, MAX_SHORT)
+    call.result = storable(kept)[:MAX_STORED_RESULT]
+    call.short = storable(result.short)[:MAX_SHORT]
     call.ms = min(ms, MAX_TOKEN_COUNT)
     call.save(update_fields=["state", "result", "short", "ms"])
     record(room, show(run, [call]))
@@ -257,11 +258,6 @@ def _take_lines(job: Job, after: int | EndedRequest, known: Collection[UUID]) ->
         room, run = leases.lock_owned(job.run, job.owner, job.attempt)
         take(room, run, after)
         return as_steering(lines.filter(state=SteerState.APPLIED, request=number))
-
-
-def _storable(text: str, length: int | None = None) -> str:
-    """Return at most `length` characters without NUL and surrogates, which no database stores."""
-    return text.encode(errors="replace").decode().replace("\x00", "")[:length]
 
 
 def _counted(tokens: int | None) -> int | None:

@@ -12,12 +12,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
-from django.utils import timezone, translation
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils import timezone
 
 from accounts.models import User
 from agents.tool_types import MAX_RESULT, ToolResult
+from agents.untrusted_text import plain
 from rooms.models import (
     CallState,
     Message,
@@ -63,8 +62,8 @@ def ask(
     if Question.objects.filter(call__run=run).count() >= MAX_QUESTIONS:
         refusal = f"You have asked {MAX_QUESTIONS} questions in this answer. Go on without another."
         return ToolResult(refusal, failed=True), []
-    text = _clean(arguments["question"], MAX_TEXT)
-    choices = [_clean(each, MAX_CHOICE) for each in arguments.get("choices") or ()]
+    text = plain(str(arguments["question"])).strip()[:MAX_TEXT]
+    choices = [plain(str(each)).strip()[:MAX_CHOICE] for each in arguments.get("choices") or ()]
     choices = list(dict.fromkeys(filter(None, choices)))[:MAX_CHOICES]
     asked_of = _people(room, run, arguments.get("to", "asker"))
     if not text or not asked_of:
@@ -113,10 +112,7 @@ def end(question: Question, run: Run, state: QuestionState) -> list[DurableEvent
     question.save(update_fields=["state"])
     answers = list(question.answers.order_by("created_at", "pk"))
     call.state, call.result = CallState.DONE, _result(question, answers)
-    with translation.override(run.language):
-        count = len(answers)
-        found = ngettext("%(count)s answer", "%(count)s answers", count) % {"count": count}
-        call.short = found if count else _("No answer")
+    call.short = str(len(answers))  # worded by `rooms.protocol.call_words`
     if call.started_at is not None:
         call.ms = max(0, (now - call.started_at) // timedelta(milliseconds=1))
     call.save(update_fields=["state", "result", "short", "ms"])
@@ -180,9 +176,3 @@ def _result(question: Question, answers: list[QuestionAnswer]) -> str:
         if len(text) <= MAX_RESULT or length <= 1:
             return text
         length //= 2
-
-
-def _clean(text: object, length: int) -> str:
-    """Return a text of a model without white space around it, and as the database stores it."""
-    plain = str(text).encode(errors="replace").decode().replace("\x00", "")
-    return plain.strip()[:length]

@@ -3,7 +3,6 @@
 from typing import Final
 
 from django.db.models.functions import Now
-from django.utils import translation
 
 from rooms.models import CallState, Run, RunState
 from rooms.protocol.events import DurableEvent, RunQueued
@@ -29,5 +28,4 @@ def resume(run: Run) -> list[DurableEvent]:
     run.queued_at = Run.objects.values_list(Now(), flat=True).get(pk=run.pk)
     run.save(update_fields=["state", "resumed", "queued_at"])
     notify_queued()
-    with translation.override(run.language):
-        return [RunQueued(run_body(run, queue.position_of(run)))]
+    return [RunQueued(run_body(run, queue.position_of(run)))]

@@ -12,7 +12,6 @@ import structlog
 from django.db import transaction
 from django.db.models import QuerySet, Sum
 from django.db.models.functions import Coalesce, Now
-from django.utils import translation
 
 from accounts.database import is_database_available
 from accounts.errors import is_outage
@@ -96,13 +95,12 @@ def _leave(room: Room, run: Run, written: ParsedText, usage: Usage | None) -> No
     add_usage(run, usage)
     changed = ["state", "lease_owner", "lease_until", "started_at"]
     run.save(update_fields=[*changed, "input_tokens", "output_tokens"])
-    with translation.override(run.language):
-        record(
-            room,
-            MessageUpdated(message_body(answer, run)),
-            RunWaiting(run_body(run)),
-            *resume(run),
-        )
+    record(
+        room,
+        MessageUpdated(message_body(answer, run)),
+        RunWaiting(run_body(run)),
+        *resume(run),
+    )
     transaction.on_commit(lambda: count_tokens(usage), robust=True)
 
 

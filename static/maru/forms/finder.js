@@ -96,7 +96,7 @@ function startFinder(place, field) {
 function listFor(place, field) {
   place.querySelector("[data-finder-button]")?.remove();
   const list = document.createElement("div");
-  list.className = "finder-list";
+  list.className = "options";
   list.id = `finder-${place.dataset.name}`;
   list.hidden = true;
   list.setAttribute("role", "listbox");
@@ -154,7 +154,7 @@ function boxOf(place, value) {
 /** @param {Found} choice @param {string} id */
 function option(choice, id) {
   const row = document.createElement("div");
-  row.className = "finder-option";
+  row.className = "option";
   row.id = id;
   row.setAttribute("role", "option");
   row.append(mark(choice), words(choice, "finder"));

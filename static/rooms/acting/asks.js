@@ -5,6 +5,7 @@
 import { clockTime, dayKey, dayOfMonth } from "../dates.js";
 import { clone, neededPart, part, setText } from "../elements.js";
 import { argumentRows, visible } from "./arguments.js";
+import { callTitle } from "./call_words.js";
 import { outcomeSentence, setItems, setSentence, setSign } from "./sentences.js";
 import { fill, gettext } from "../../maru/translations.js";
 
@@ -68,7 +69,7 @@ function setApproval(section, ask, state) {
   const details = state.asks.details.get(ask.id);
   const isMine = state.asks.isMine({ kind: "approval", ask });
   const isCard = isMine && typeof details === "object";
-  const names = { persona: state.personas.get(ask.persona)?.name ?? "", tool: ask.title };
+  const names = { persona: state.personas.get(ask.persona)?.name ?? "", tool: callTitle(ask) };
   setSentence(part(section, "[data-title]"), gettext("%(persona)s asks to use %(tool)s"), names);
   const wasCard = section.hasAttribute("data-mine");
   if (isCard && wasCard) setText(section, "[data-note]", cardNote(ask, state)); // the server may not know the time zone
@@ -209,7 +210,7 @@ function hold(section) {
 
 /** @param {HTMLElement} title @param {Approval} ask @param {RoomState} state */
 function setOutcome(title, ask, state) {
-  setSentence(title, outcomeSentence(ask, state.asks.lost.has(ask.id)), { tool: ask.title, name: ask.by_name ?? "" });
+  setSentence(title, outcomeSentence(ask, state.asks.lost.has(ask.id)), { tool: callTitle(ask), name: ask.by_name ?? "" });
   if (!ask.at) return;
   const time = document.createElement("time");
   time.className = "ask-time";

@@ -99,6 +99,7 @@ function note(words) {
 /** @param {string} text of a model or a tool @returns {HTMLElement} */
 function source(text) {
   const box = document.createElement("pre");
+  box.className = "raw";
   box.tabIndex = 0; // it scrolls
   box.textContent = text;
   return box;

@@ -3,6 +3,7 @@
 
 import { elapsed } from "../dates.js";
 import { clone, part, setText } from "../elements.js";
+import { callResult, callTitle } from "./call_words.js";
 import { setItems, setSign } from "./sentences.js";
 import { fill, gettext, ngettext } from "../../maru/translations.js";
 
@@ -42,10 +43,11 @@ export function stepLines(steps, rules, { done, asking }) {
 }
 
 /** @param {CallStep} step @returns {string} the result of a call in a word, and its duration */
-export function stepNote({ state, result, ms, denial }) {
+export function stepNote(step) {
+  const { state, ms, denial } = step;
   if (state === "unknown") return gettext("result unknown, not repeated");
   if (state === "denied") return denialWords(denial);
-  const word = result || (state === "failed" ? gettext("failed") : "");
+  const word = callResult(step) || (state === "failed" ? gettext("failed") : "");
   return [word, ms === null ? "" : duration(ms)].filter(Boolean).join(", ");
 }
 
@@ -79,7 +81,7 @@ export function setSteps(article, steps, rules, about) {
   const folded = place.querySelector("details");
   if (fold && !folded) {
     const details = document.createElement("details");
-    details.className = "steps-fold";
+    details.className = "fold steps-fold";
     details.open = list.contains(document.activeElement);
     details.append(document.createElement("summary"), list);
     place.replaceChildren(details);
@@ -96,7 +98,7 @@ function setStep(row, step, rules, mayOpen) {
   row.dataset.state = step.state;
   setSign(part(row, "[data-sign]"), rules.step_signs[step.state]);
   const title = part(row, "[data-words]");
-  if (title.textContent !== step.title) title.textContent = step.title;
+  setText(row, "[data-words]", callTitle(step));
   setText(row, "[data-note]", stepNote(step));
   const opener = row.querySelector("[data-open-step]");
   const isOpenable = mayOpen && !("closed" in row.dataset);

@@ -2,6 +2,7 @@
 // What waits for the reader: the link in the header of the room, the list in its panel, and the hand in the sidebar.
 
 import { clone, part, setMark, setText } from "../elements.js";
+import { callTitle } from "./call_words.js";
 import { setItems } from "./sentences.js";
 import { setRoomAsking } from "../../maru/sidebar.js";
 import { fill, gettext, ngettext } from "../../maru/translations.js";
@@ -63,7 +64,7 @@ export class WaitingList {
     const asker = members.get(runs.get(ask.run)?.requested_by ?? "")?.name ?? "";
     const { name = "", pigment = "meok", lattice = "gyeoksal" } = persona ?? {};
     setMark(row, { kind: "persona", id: ask.persona, name, handle: "", role: "", wood: "", pigment, lattice });
-    setText(row, "[data-title]", kind === "approval" ? ask.title : ask.text);
+    setText(row, "[data-title]", kind === "approval" ? callTitle(ask) : ask.text);
     const words = gettext("%(persona)s, for %(name)s");
     setText(row, "[data-for]", asker ? fill(words, { persona: name, name: asker }) : name);
     part(row, "a").setAttribute("href", addressOf(item, this.state));

@@ -220,7 +220,7 @@ def test_decisions_are_listed_in_header_panel_sidebar_and_home(cast: Cast) -> No
     assert f'data-waiting="{call.call}"' in here
     assert "A decision waits for you" in here
     assert "A decision waits for you" in home
-    assert f"asks to use {SEND.title} : to all" in words(home)
+    assert f"asks to use {SEND.title} to all" in words(home)
     assert "Allow once" in home
 
     for address in ("/", reverse("rooms:room", args=[cast.room.pk])):
@@ -243,6 +243,18 @@ def test_home_offers_to_allow_only_what_it_shows_whole(cast: Cast) -> None:
 
     assert "Allow once" not in home
     assert ">Open<" in home
+
+
+@pytest.mark.django_db
+def test_value_at_home_cannot_look_like_another_argument(cast: Cast) -> None:
+    asked(cast, json.dumps({"to": "one, amount: 5", "amount": "9\n, to: all"}))
+
+    home = get(cast.member, "/").content.decode()
+
+    rows = re.findall(r"<dt><bdi>(.*?)</bdi></dt><dd><bdi>(.*?)</bdi></dd>", home, re.DOTALL)
+    assert rows == [("to", "one, amount: 5"), ("amount", "9\n, to: all")]
+    assert words(home).count("amount: 5") == 1
+    assert "Allow once" in home
 
 
 @pytest.mark.django_db

@@ -13,26 +13,31 @@ import msgspec
 import pytest
 from msgspec import UNSET, UnsetType
 
-from agents.visible_text import visible
+from agents.untrusted_text import visible
 from rooms.models import CallState, Denial
 from rooms.pages.acting.argument_rows import argument_rows
 from rooms.pages.acting.step_lines import duration_words, step_lines
 from rooms.pages.layout import RULES_FOR_SCRIPTS
+from rooms.protocol.call_words import words_for_scripts
 from rooms.protocol.payloads import Step
 from tests.live import ROOT
+
+ANSWERS: Final[list[int | msgspec.UnsetType]] = [msgspec.UNSET, 0, 1, 2]
 
 
 def steps_of(generator: random.Random) -> list[Step]:
     return [
         Step(
             call=UUID(int=number),
-            tool="tool",
+            tool=generator.choice(["clock", "tool"]),
             title=f"Tool {number}",
+            own=generator.random() < 0.5 or msgspec.UNSET,
+            answers=generator.choice(ANSWERS),
             state=generator.choice(CallState.values),
             ms=generator.choice(
                 [None, 0, 49, 50, 250, 350, 999, 59_949, 59_950, 61_000, 4_000_000]
             ),
-            result=generator.choice([None, "14 found"]),
+            result=generator.choice([None, "14 found", "timeout"]),
             denial=generator.choice(DENIALS),
         )
         for number in range(generator.randrange(8))
@@ -75,6 +80,7 @@ def test_scripts_show_steps_and_arguments_as_the_server_does() -> None:
         input=json.dumps(
             {
                 "layout": RULES_FOR_SCRIPTS,
+                "calls": words_for_scripts(),
                 "steps": [
                     {"steps": msgspec.to_builtins(steps), "done": done} for steps, done in timelines
                 ],

@@ -28,7 +28,6 @@ def make_job(spec: PersonaSpec = PERSONA) -> Job:
         owner="worker",
         attempt=1,
         base=0,
-        language="en",
         spec=spec,
         turns=[],
         surroundings=Surroundings(name="room", topic="", asker="Member"),

@@ -149,6 +149,14 @@ def test_each_person_who_is_asked_answers_once(cast: Cast) -> None:
     assert [each.text for each in question.answers.all()] == ["Friday"]
 
 
+def test_question_has_no_characters_that_people_miss(cast: Cast) -> None:
+    hidden, same = "Mon\u2066day\U000e0041", "Monday\x00"
+
+    _job, question = asked(cast, question="Which \u202eday?", choices=[hidden, same, "Friday"])
+
+    assert (question.text, question.choices) == ("Which day?", ["Monday", "Friday"])
+
+
 def test_second_answer_to_an_open_question_is_refused(cast: Cast) -> None:
     _job, question = asked(cast)
 
