@@ -72,7 +72,8 @@ class ToolFields:
         hidden = held.keys() - shown
         kept = existing(team, hidden) if hidden else {}
         self._kept = [each for tool, each in held.items() if tool in kept]
-        asked = {each.deciders for each in held.values()}
+        self._never = {tool: each for tool, each in held.items() if each.policy == ToolPolicy.NEVER}
+        asked = {each.deciders for tool, each in held.items() if tool not in self._never}
         form.fields[DECIDERS] = forms.ChoiceField(
             label=_("Who decides"),
             help_text=_("On the calls of tools that ask."),
@@ -89,14 +90,21 @@ class ToolFields:
             yield ToolRow(tool, field, isinstance(select, PolicySelect) and select.is_locked)
 
     def choices(self) -> Sequence[ToolChoice]:
-        """Return the tools that the persona may use. A field that was not sent does not change."""
+        """Return the tools that the persona may use, and those that it was told never to use.
+
+        A field that was not sent does not change.
+        """
         deciders = self._value(DECIDERS)
-        chosen = [
-            ToolChoice(tool.id, policy, deciders)
-            for tool in self._tools
-            if (policy := self._value(_name(tool.id))) != ToolPolicy.NEVER
+        policies = {tool.id: self._value(_name(tool.id)) for tool in self._tools}
+        used = [
+            ToolChoice(tool, policy, deciders)
+            for tool, policy in policies.items()
+            if policy != ToolPolicy.NEVER
         ]
-        return chosen + self._kept
+        never = [
+            each for tool, each in self._never.items() if policies.get(tool) == ToolPolicy.NEVER
+        ]
+        return used + never + self._kept
 
     def _value(self, name: str) -> str:
         return str(self._form.cleaned_data[name] or self._form.fields[name].initial)
