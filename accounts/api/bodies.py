@@ -8,13 +8,16 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from accounts import fields
-from accounts.errors import MaruError, TooLarge
+from accounts.errors import Invalid, MaruError, TooLarge
 from accounts.fields import one_of
 
 CONTENT_TYPE: Final = "application/json"
+YAML_TYPES: Final = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
+"""The media type of YAML, and its deprecated aliases (RFC 9512 §2.1)."""
 CODES: Final = sorted({error.code for error in MaruError.__subclasses__()})
 """The codes of all errors."""
 Time = Annotated[datetime, Meta(tz=True)]
@@ -42,13 +45,16 @@ BodyType = TypeVar("BodyType", bound=Body)
 
 
 def decode_body(
-    request: HttpRequest, shape: type[BodyType], *, is_optional: bool = False
+    request: HttpRequest, shape: type[BodyType], *, is_optional: bool = False, yaml_field: str = ""
 ) -> BodyType:
     """Return the decoded body. Raises Invalid (see `accounts.fields`) or TooLarge.
 
-    A request without a body that `is_optional` is decoded like an empty object.
+    A request without a body that `is_optional` is decoded like an empty object. A body in YAML is
+    the text of `yaml_field`, if given; the YAML itself is not decoded here.
     """
     content = _content(request)
+    if yaml_field and request.content_type in YAML_TYPES:
+        content = encode({yaml_field: _text(content, yaml_field)})
     return fields.decode(b"{}" if is_optional and _is_empty(content) else content, shape)
 
 
@@ -69,6 +75,13 @@ def _content(request: HttpRequest) -> bytes:
         return request.body
     except RequestDataTooBig:
         raise TooLarge from None
+
+
+def _text(content: bytes, field: str) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise Invalid(fields={field: _("The file is not a text in UTF-8.")}) from None
 
 
 def _plain(value: object) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from accounts.api.bodies import CONTENT_TYPE, Body, ErrorBody
+from accounts.api.bodies import CONTENT_TYPE, YAML_TYPES, Body, ErrorBody
 from accounts.api.examples import example_of
 from accounts.errors import (
     Conflict,
@@ -85,6 +85,7 @@ def describe(
     parameters: list[Description],
     body: type[Body] | None,
     body_required: bool,
+    yaml_field: str,
     response: Any,
     status: int,
     errors: Iterable[type[MaruError]],
@@ -92,6 +93,7 @@ def describe(
     """Return the description of an operation.
 
     `response` is a type, None for a response without content, or a finished OpenAPI description.
+    The field `yaml_field` of the body, if any, can be sent alone, as YAML.
     """
     success: Description = {"description": _sentence(response)}
     if isinstance(response, dict):
@@ -113,7 +115,11 @@ def describe(
         },
     }
     if body is not None:
-        described["requestBody"] = {"required": body_required, "content": _json(body)}
+        content = _json(body)
+        if yaml_field:
+            example = content[CONTENT_TYPE]["example"][yaml_field]
+            content[YAML_TYPES[0]] = {"schema": {"type": "string"}, "example": example}
+        described["requestBody"] = {"required": body_required, "content": content}
     return described
 
 

@@ -100,6 +100,8 @@ class Options(TypedDict, total=False):
     Idempotency-Key begins; gets the parameters of the path; returns the body for the function."""
     optional_body: bool
     """True if a request without a body is a request with an empty object."""
+    yaml_field: str
+    """The field of the body that has the whole content of a request in YAML."""
     idempotency: Literal["replay", "repeat", "ignore"]
     """How a POST with a known Idempotency-Key is handled: "replay" returns the stored response (the
     default), "repeat" calls the function again, which must recognize the repetition, and "ignore"
@@ -201,6 +203,7 @@ class _Endpoint:
             parameters=parameters,
             body=self.body,
             body_required=not self._options.get("optional_body", False),
+            yaml_field=self._options.get("yaml_field", ""),
             response=self.response,
             status=self.status,
             errors=self._errors(),
@@ -288,7 +291,8 @@ class _Endpoint:
                 refuse_body(request)
                 return None
             optional = self._options.get("optional_body", False)
-            body = decode_body(request, self.body, is_optional=optional)
+            field = self._options.get("yaml_field", "")
+            body = decode_body(request, self.body, is_optional=optional, yaml_field=field)
         except MaruError:
             if gate := self._options.get("gate_if_invalid"):
                 gate.access(user, values)

@@ -92,7 +92,8 @@ class PersonaImport(Body, frozen=True, kw_only=True):
 
     With CrewAI's `tasks.yaml`, the descriptions of its tasks become instructions of a persona. An
     entry may name a model of the connection (`llm` or `model`). Without `connection`, the personas
-    get the first one of the team; without `model`, its first model.
+    get the first one of the team; without `model`, its first model. A request in YAML
+    (`Content-Type: application/yaml`) is `agents` alone.
     """
 
     agents: str
@@ -200,6 +201,7 @@ def post_persona(user: User, team: Team, body: PersonaCreate) -> PersonaDetailBo
     errors=(Conflict,),
     status=201,
     location="/teams/{team_id}/personas",
+    yaml_field="agents",
     summary="Import personas from YAML: all of them, or none",
 )
 def post_import(user: User, team: Team, body: PersonaImport) -> ImportedBody:

@@ -46,12 +46,18 @@ def set_headers(server: McpServer, headers: Mapping[str, str] | None, token: str
     kept_token = stored.pop("Authorization", "") if server.auth == McpAuth.BEARER else ""
     new = validate_headers(stored if headers is None else headers, server.auth, token or "")
     if token is None and kept_token:
-        new["Authorization"] = kept_token
+        new.setdefault("Authorization", kept_token)
     server.headers_encrypted = encrypt_headers(new)
 
 
 def validate_headers(headers: Mapping[str, str], auth: str, token: str) -> dict[str, str]:
-    """Return the headers to send; raise Invalid for those that HTTP or the SDK sets."""
+    """Return the headers to send; raise Invalid for those that HTTP or the SDK sets.
+
+    `Authorization: Bearer T` is the token T, unless a token is given.
+    """
+    if auth == McpAuth.BEARER:
+        headers, in_headers = _without_token(headers)
+        token = token or in_headers
     if len(headers) > MAX_HEADERS:
         reject("headers", _("Enter at most 10 headers."))
     valid: dict[str, str] = {}
@@ -66,6 +72,17 @@ def validate_headers(headers: Mapping[str, str], auth: str, token: str) -> dict[
             reject("token", _("This is not a valid token: it has spaces or other characters."))
         valid["Authorization"] = f"Bearer {token}"
     return valid
+
+
+def _without_token(headers: Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """Return the headers without `Authorization: Bearer T`, and T (RFC 6750 §2.1)."""
+    others = dict(headers)
+    for name, value in headers.items():
+        scheme, _space, token = value.partition(" ")
+        if name.lower() == "authorization" and scheme.lower() == "bearer" and token:
+            del others[name]
+            return others, token
+    return others, ""
 
 
 def _is_value(text: str) -> bool:

@@ -33,24 +33,27 @@ class ToolChoice:
 
 
 def list_tools(persona: Persona) -> list[ToolChoice]:
-    """Return the tools that a persona may use, ordered by id. The caller must check the access."""
-    rows = persona.tool_policies.exclude(policy=ToolPolicy.NEVER)
-    return [ToolChoice(row.tool, row.policy, row.deciders) for row in rows.order_by("tool")]
+    """Return the policies of a persona's tools, ordered by id. The caller must check the access.
+
+    A tool without a policy is never used, as one with the policy `never`.
+    """
+    rows = persona.tool_policies.order_by("tool")
+    return [ToolChoice(row.tool, row.policy, row.deciders) for row in rows]
 
 
 def replace_tools(user: User, persona: Persona, wanted: Sequence[ToolChoice]) -> None:
-    """Replace the tools of a persona that the caller has locked; `never` removes a tool.
+    """Replace the tools of a persona that the caller has locked.
 
     Raises NotFound for a tool that the team does not have, Invalid for too many tools, and
     Forbidden if only a team admin may choose this: `always` for a tool that needs an admin
     (`TeamTool.needs_admin`), or to let others than moderators decide where they do.
     """
     rows = {row.tool: row for row in persona.tool_policies.all()}
-    held = {each.tool: each for each in list_tools(persona)}
-    chosen = {each.tool: each for each in wanted if each.policy != ToolPolicy.NEVER}
-    if len(wanted) != len({each.tool for each in wanted}):
+    held = {tool: ToolChoice(tool, row.policy, row.deciders) for tool, row in rows.items()}
+    chosen = {each.tool: each for each in wanted}
+    if len(chosen) != len(wanted):
         reject("tools", _("Name each tool once."))
-    if len(chosen) > MAX_TOOLS:
+    if sum(each.policy != ToolPolicy.NEVER for each in wanted) > MAX_TOOLS:
         reject("tools", _("A persona can have at most %(limit)s tools.") % {"limit": MAX_TOOLS})
     found = existing(persona.team, [each.tool for each in wanted])
     if len(found) < len(wanted):

@@ -84,6 +84,7 @@ class ToolFields:
         hidden = held.keys() - shown
         kept = existing(team, hidden) if hidden else {}
         self._kept = [each for tool, each in held.items() if tool in kept]
+        self._never = {tool for tool, each in held.items() if each.policy == ToolPolicy.NEVER}
         self.is_deciders_locked = bool(moderated) and not may_free
         deciders = DecidersSelect()
         deciders.is_locked = self.is_deciders_locked
@@ -104,12 +105,16 @@ class ToolFields:
             yield ToolRow(tool, field, isinstance(select, PolicySelect) and select.is_locked)
 
     def choices(self) -> Sequence[ToolChoice]:
-        """Return the tools that the persona may use. A field that was not sent does not change."""
+        """Return the tools that the persona may use, and those that it was told never to use.
+
+        A field that was not sent does not change.
+        """
         deciders = self._value(DECIDERS)
+        policies = {tool.id: self._value(_name(tool.id)) for tool in self._tools}
         chosen = [
-            ToolChoice(tool.id, policy, deciders)
-            for tool in self._tools
-            if (policy := self._value(_name(tool.id))) != ToolPolicy.NEVER
+            ToolChoice(tool, policy, deciders)
+            for tool, policy in policies.items()
+            if policy != ToolPolicy.NEVER or tool in self._never
         ]
         return chosen + self._kept
 

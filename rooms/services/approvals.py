@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.audit.log import audit
-from accounts.errors import Conflict, Forbidden, Invalid, NotFound
+from accounts.errors import Conflict, Forbidden, NotFound
 from accounts.models import User
 from accounts.names import clean_line
 from accounts.permissions import MANAGE_AGENTS, team_permissions
@@ -66,9 +66,10 @@ def decide_call(
 
     The model gets the `note` of a denial. With the extent `run`, the decision holds for the later
     calls of the tool in this run; for a tool that changes something, only a user who manages the
-    personas of the team may allow that. Raises Conflict if the call is decided already, if its run
-    has ended, or if its arguments are not those with the hash `arguments_sha256`. A call whose tool
-    has changed since cannot be allowed: it is withdrawn, and Conflict says so.
+    personas of the team may allow that: Forbidden for others. Raises Conflict if the call is
+    decided already, if its run has ended, or if its arguments are not those with the hash
+    `arguments_sha256`. A call whose tool has changed since cannot be allowed: it is withdrawn, and
+    Conflict says so.
     """
     room_id = access_call(user, call_id, VIEW).run.room_id
     with transaction.atomic():
@@ -219,11 +220,11 @@ def _closed(user: User, run: Run, call: ToolCall) -> str:
 
 
 def _check_for_run(user: User, room: Room, call: ToolCall, decision: Decision) -> None:
-    """Raise Invalid unless `user` may decide for the later calls of the tool, too."""
+    """Raise Forbidden unless `user` may decide for the later calls of the tool, too."""
     is_careful = decision == "deny" or not call.changes
     if not is_careful and not _manages_agents(user, room):
         sentence = _("This tool changes something outside, so each call is allowed alone.")
-        raise Invalid(sentence, fields={"for": sentence})
+        raise Forbidden(sentence, team_id=room.team_id)
 
 
 def _manages_agents(user: User, room: Room) -> bool:

@@ -9,6 +9,7 @@ from django.test import Client
 from accounts.models import User
 from accounts.services import create_token
 from agents.tools.catalog import CATALOG
+from agents.tools.registry import specs_for
 from tests.agents.cast import Cast
 from tests.agents.services.test_persona_tools import CLOCK, FETCH, editor, server, tool
 
@@ -61,13 +62,23 @@ def test_put_replaces_all_tools_of_a_persona(cast: Cast) -> None:
     call(cast.admin, "PUT", path, {"tools": [{"tool": str(CLOCK), "policy": "always"}]})
     asks = {"tool": str(FETCH), "policy": "ask", "deciders": "moderators"}
 
-    put = call(cast.admin, "PUT", path, {"tools": [asks, {"tool": str(CLOCK), "policy": "never"}]})
+    put = call(cast.admin, "PUT", path, {"tools": [asks]})
 
     assert put.status_code == 200
     assert put.json() == {"tools": [asks]} == call(cast.admin, "GET", path).json()
     versions = call(cast.admin, "GET", f"/personas/{cast.persona.pk}/versions").json()["items"]
     assert [version["changed"] for version in versions] == [["tools"], ["tools"], []]
     assert versions[0]["fields"]["tools"] == [asks]
+
+
+def test_a_tool_that_is_never_used_keeps_its_policy(cast: Cast) -> None:
+    path = f"/personas/{cast.persona.pk}/tools"
+    never = {"tool": str(CLOCK), "policy": "never", "deciders": "asker"}
+
+    put = call(cast.admin, "PUT", path, {"tools": [never]})
+
+    assert put.json() == {"tools": [never]} == call(cast.admin, "GET", path).json()
+    assert specs_for(cast.persona) == ()
 
 
 def test_an_editor_may_not_free_a_tool_that_changes_something(cast: Cast) -> None:

@@ -165,6 +165,25 @@ def test_a_check_of_another_host_sends_no_stored_secret(
     assert good.sent("authorization") == []
 
 
+def test_a_token_may_come_as_the_authorization_header(cast: Cast, good: Running) -> None:
+    server = _store(
+        cast,
+        auth="bearer",
+        headers={"A": "1", "authorization": f"bearer {SECRET}"},
+        url=good.url,
+    )
+    assert good.sent("authorization")[0] == f"Bearer {SECRET}"
+
+    update_mcp_server(
+        user=cast.admin, server_id=server.pk, headers={"Authorization": "Bearer another"}
+    )
+    server.refresh_from_db()
+
+    assert stored_headers(server) == {"Authorization": "Bearer another"}
+    with pytest.raises(Invalid):
+        _store(cast, auth="bearer", headers={"Authorization": "Basic YTpi"}, name="Basic")
+
+
 def test_a_token_is_kept_while_headers_change(cast: Cast) -> None:
     server = _store(
         cast, auth="bearer", token=SECRET, headers={"A": "1"}, url="https://203.0.113.8"

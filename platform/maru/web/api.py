@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -43,7 +44,7 @@ from rooms.api import (
     threads,
     votes,
 )
-from rooms.protocol.schemas import wire_schema
+from rooms.protocol.schemas import require_place, wire_schema
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +90,8 @@ class Api(NinjaAPI):
         responses = openapi.error_responses(openapi.ERRORS)
         components = schema["components"]
         components["headers"], components["responses"] = openapi.HEADERS, responses
-        components.setdefault("schemas", {}).update(openapi.COMPONENTS)
+        components.setdefault("schemas", {}).update(deepcopy(openapi.COMPONENTS))
+        require_place(components["schemas"])
         return schema
 
 

@@ -8,6 +8,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.errors import Conflict, Forbidden, Invalid, MaruError, NotFound, TooLarge
+from accounts.services import create_token
 from agents import services
 from agents.models import Persona
 from agents.services import personas as persona_service
@@ -250,3 +251,29 @@ def test_page_imports_a_text_or_a_file_and_names_mistakes(cast: Cast) -> None:
     assert "researcher: tools, verbose" in done.content.decode()
     big = SimpleUploadedFile("agents.yaml", b"#" * (MAX_BYTES + 1))
     assert "larger than 256 KB" in client.post(address, {"agents_file": big}).content.decode()
+
+
+@pytest.mark.parametrize("media_type", ["application/yaml", "text/yaml; charset=utf-8"])
+def test_rest_api_imports_a_request_in_yaml(cast: Cast, media_type: str) -> None:
+    _token, secret = create_token(user=cast.admin, name="t", scopes=["admin"])
+    client = Client(headers={"Authorization": f"Bearer {secret}"})
+    address = f"/api/v1/teams/{cast.team.pk}/personas/import"
+
+    done = client.post(address, AGENTS.encode(), content_type=media_type)
+    wrong = client.post(address, "name: 가".encode("euc-kr"), content_type=media_type)
+
+    assert done.status_code == 201
+    created = [each["handle"] for each in done.json()["personas"]]
+    assert created == ["researcher", "reporting_analyst"]
+    assert (wrong.status_code, list(wrong.json()["fields"])) == (400, ["agents"])
+
+
+def test_other_requests_in_yaml_are_refused(cast: Cast) -> None:
+    _token, secret = create_token(user=cast.admin, name="t", scopes=["admin"])
+    client = Client(headers={"Authorization": f"Bearer {secret}"})
+
+    refused = client.post(
+        f"/api/v1/teams/{cast.team.pk}/personas", "name: x", content_type="application/yaml"
+    )
+
+    assert refused.status_code == 400

@@ -316,4 +316,5 @@ def test_the_tools_of_a_new_persona_are_part_of_its_first_version(cast: Cast) ->
     )
 
     assert names(persona) == ["clock"]
-    assert [each["tool"] for each in persona.versions.get().fields["tools"]] == [str(CLOCK)]
+    stored = persona.versions.get().fields["tools"]
+    assert [each["policy"] for each in stored] == ["always", "never"]

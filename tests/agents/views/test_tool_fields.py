@@ -49,7 +49,11 @@ def test_a_form_without_tools_leaves_them_as_they_are(
     browse: Browse,  # noqa: F811
 ) -> None:
     gone = tool(server(cast.team), "gone")
-    held = [ToolChoice(CLOCK, "ask", "moderators"), ToolChoice(gone.pk, "ask", "moderators")]
+    held = [
+        ToolChoice(CLOCK, "ask", "moderators"),
+        ToolChoice(SEARCH, "never"),
+        ToolChoice(gone.pk, "ask", "moderators"),
+    ]
     services.update_persona(user=cast.admin, persona_id=cast.persona.pk, tools=held)
     gone.listed = False
     gone.save()
@@ -57,7 +61,7 @@ def test_a_form_without_tools_leaves_them_as_they_are(
 
     browse(cast.admin).post(address(cast), persona_form(cast, goal="Another goal."))
 
-    assert {each.tool for each in services.list_tools(cast.persona)} == {CLOCK, gone.pk}
+    assert set(services.list_tools(cast.persona)) == set(held)
     assert cast.persona.versions.first().changed == ["goal"]  # type: ignore[union-attr]
 
 

@@ -1,11 +1,12 @@
 """The published schema of the WebSocket protocol agrees with the structs and with real frames."""
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
 from rooms.protocol import commands, events
+from rooms.protocol.events import DurableEvent
 from rooms.protocol.schemas import wire_schema
 from tests.live import Installation, PopulatedRoom
 
@@ -38,6 +39,18 @@ def test_schema_contains_every_struct_with_a_tag() -> None:
     in_schema = {kind for part in ("commands", "answers", "events") for kind in frames(part)}
 
     assert in_schema == tagged
+
+
+def test_every_durable_event_has_a_room_and_a_seq() -> None:
+    schema = wire_schema()["$defs"]
+    durable = {
+        each.__name__ for each in get_args(events.AnyEvent) if issubclass(each, DurableEvent)
+    }
+
+    assert len(durable) > 20
+    for name in durable:
+        assert {"room", "seq"} <= set(schema[name]["required"]), name
+        assert "default" not in schema[name]["properties"]["seq"]
 
 
 def test_no_type_is_used_in_both_directions() -> None:

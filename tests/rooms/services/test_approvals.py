@@ -10,7 +10,7 @@ import pytest
 from django.db import transaction
 from django.test import Client
 
-from accounts.errors import Conflict, Forbidden, Invalid, NotFound
+from accounts.errors import Conflict, Forbidden, NotFound
 from accounts.models import AuditEntry, User
 from accounts.services import create_token, set_team_role
 from agents.tool_types import MAX_ARGUMENTS, MAX_RESULT
@@ -253,7 +253,7 @@ def test_decision_for_the_run_does_not_hold_once_the_tool_changes_something(cast
 
 def test_tool_that_changes_something_is_allowed_for_the_run_only_by_an_admin(cast: Cast) -> None:
     asked = waiting_run(cast)
-    with pytest.raises(Invalid):
+    with pytest.raises(Forbidden):
         decide(cast, asked, user=cast.moderator, extent="run")
 
     set_team_role(user=cast.owner, team_id=cast.team.pk, member_id=cast.moderator.pk, role="admin")
@@ -363,5 +363,5 @@ def test_token_without_the_scope_of_admins_does_not_allow_changes_for_the_run(ca
     asked = waiting_run(cast)
     cast.owner.scope = replace(cast.owner.scope, names=frozenset({"read", "write"}))
 
-    with pytest.raises(Invalid):
+    with pytest.raises(Forbidden):
         decide(cast, asked, user=cast.owner, extent="run")
