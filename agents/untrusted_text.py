@@ -29,10 +29,15 @@ _BLANK: Final = frozenset(
 )
 
 
+def join_surrogates(text: str) -> str:
+    """Return the text with surrogate pairs joined, and U+FFFD in place of lone surrogates."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def storable(text: str) -> str:
-    """Return the text without NUL, which PostgreSQL does not store, and with `?` for a lone
-    surrogate, which cannot be encoded."""
-    return text.encode("utf-8", "replace").decode().replace("\x00", "")
+    """Return the text without NUL, which PostgreSQL does not store, and with joined surrogates,
+    because a lone one cannot be encoded."""
+    return join_surrogates(text).replace("\x00", "")
 
 
 def plain(text: str) -> str:
@@ -45,7 +50,8 @@ def visible(text: str) -> str:
 
     A value must not look like another one. Line feeds stay.
     """
-    return "".join(_escaped(each) for each in text)
+    # Each character is looked at once: a hostile server has megabytes of definitions on one page.
+    return text.translate({ord(each): _escaped(each) for each in set(text)})
 
 
 def _escaped(character: str) -> str:

@@ -69,7 +69,7 @@ def read(text: str) -> tuple[str, dict[str, Any]]:
         raise WrongArguments("The arguments are not a JSON object.")
     if _depth(value) > MAX_DEPTH:
         raise WrongArguments("The arguments are nested too deeply.")
-    written = storable(written)
+    written = storable(written)  # a provider may split a surrogate pair over two fragments
     if len(written) > MAX_ARGUMENTS:
         raise WrongArguments(TOO_LONG)
     # What is executed is read from the text that is stored, and shown to the people who decide.

@@ -112,7 +112,7 @@ def create_mcp_server(
         _check_count(team)
         server.prefix = _free_prefix(server)
         _save(server)
-        _store_report(server, url.report, by_admin=True)
+        _store_report(server, url.report)
         audit(user, "mcp.created", server.pk, team_id=team.pk, after=_audit_facts(server))
     return server
 
@@ -190,7 +190,7 @@ def refresh_mcp_server(*, user: User, server_id: UUID) -> McpServer:
         server = _lock_server(user, server_id)
         if _target(server) != read:
             raise Conflict(_("The server was changed in the meantime. List its tools again."))
-        changed = _store_report(server, report, by_admin=True)
+        changed = _store_report(server, report)
         facts = {"problem": server.problem, "changed_tools": changed}
         audit(user, "mcp.refreshed", server.pk, team_id=server.team_id, after=facts)
     return server
@@ -255,13 +255,13 @@ def _target(server: McpServer) -> tuple[object, ...]:
     return server.url, server.auth, server.personal, server.headers_encrypted
 
 
-def _store_report(server: McpServer, report: Report, *, by_admin: bool) -> int:
-    """Store what an inspection has found; return the number of tools that have changed."""
+def _store_report(server: McpServer, report: Report) -> int:
+    """Store what an inspection by an admin has found; return how many tools have changed."""
     if report.problem:
         server.problem, server.checked_at = report.problem, timezone.now()
         server.save(update_fields=["problem", "checked_at"])
         return 0
-    changed = store_listing(server.pk, report.tools, url=server.url, approve_first=by_admin)
+    changed = store_listing(server.pk, report.tools, url=server.url, approve_first=True)
     server.refresh_from_db(fields=["problem", "checked_at"])
     return len(changed)
 

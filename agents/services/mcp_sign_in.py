@@ -11,9 +11,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Literal, TypeVar
-from urllib.parse import urlsplit
 from uuid import UUID
 
+import httpx
 from django.conf import settings
 from django.db import transaction
 from django.urls import reverse
@@ -33,6 +33,8 @@ from agents.permissions import MANAGE, access_mcp_server
 from agents.provider_keys import KeyUnreadable
 
 R = TypeVar("R")
+SECONDS: Final = 30.0
+"""For all requests of one half of a sign-in: a server may be slow to answer each of them."""
 SignInState = Literal["none", "signed_in", "ended"]
 """`ended` if the server accepts the tokens no longer, so that a person has to sign in again."""
 
@@ -116,7 +118,8 @@ def start_sign_in(*, user: User, server_id: UUID) -> SignInStart:
     )
     kept = {"server": str(server.pk), "verifier": verifier, "issuer": metadata.issuer}
     kept |= {"target": _target(locked)}
-    return SignInStart(url=url, host=urlsplit(url).netloc, state=state, kept=kept)
+    host = httpx.URL(url).netloc.decode("ascii")  # a name in other letters can look like another
+    return SignInStart(url=url, host=host, state=state, kept=kept)
 
 
 def finish_sign_in(
@@ -215,8 +218,16 @@ def _lock(
 
 
 def _run(steps: Coroutine[Any, Any, R]) -> R:
+    """Return the result of requests, within SECONDS; raise Invalid with a sentence."""
+
+    async def in_time() -> R:
+        async with asyncio.timeout(SECONDS):
+            return await steps
+
     try:
-        return asyncio.run(steps)
+        return asyncio.run(in_time())
+    except TimeoutError:
+        raise Invalid(SENTENCES["unreachable"]) from None
     except OAuthFailed as failure:
         raise Invalid(SENTENCES.get(failure.code, FAILED)) from None
     except KeyUnreadable:

@@ -231,7 +231,6 @@ def approval_body(
     call: ToolCall, run: Run, state: str = "", by: User | None = None
 ) -> ApprovalBody:
     """Return a call as an approval; `state` is the one in the event, `by` who decided."""
-    may_for_run = not call.changes
     return ApprovalBody(
         id=call.pk,
         run=run.pk,
@@ -248,7 +247,7 @@ def approval_body(
         by_name=by.name if by else UNSET,
         at=_time(call.decided_at) or UNSET,
         for_run=call.for_run,
-        may_for_run=may_for_run,
+        may_for_run=not call.changes,
         denial=call.denial or UNSET,
         expires_at=_time(call.expires_at),
     )

@@ -105,6 +105,24 @@ async def test_each_person_uses_the_own_account_of_a_personal_server(
     assert f"/mcp/{server.pk}/sign-in/" in refused.text
 
 
+async def test_no_call_is_made_after_the_sign_in_was_removed(
+    cast: Cast, protected: Protected
+) -> None:
+    def prepare() -> tuple[McpServer, dict[str, Any]]:
+        server = add_server(cast, protected, personal=True)
+        sign_in(client_of(cast.admin), server, protected, "admin@example.com")
+        return server, tool_specs(server, cast.admin.pk)
+
+    server, tools = await in_thread(prepare)
+    async with Sessions() as sessions:
+        assert (await sessions.call(tools["fine"], {})).text == "fine"
+        await in_thread(lambda: mcp_sign_in.sign_out(user=cast.admin, server_id=server.pk))
+        refused = await sessions.call(tools["fine"], {})
+
+    assert (refused.failed, refused.short) == (True, "needs a sign-in")
+    assert [name for name, _ in protected.called] == ["fine"]
+
+
 def test_a_state_belongs_to_its_session_and_is_used_once(cast: Cast, protected: Protected) -> None:
     server = add_server(cast, protected, personal=True)
     victim, attacker = client_of(cast.member), client_of(cast.owner)
@@ -174,6 +192,63 @@ def test_metadata_that_is_not_safe_is_refused(
     protected.changes = changes
 
     assert _start(client_of(cast.admin), server) == ""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"authorization_servers": ["https://["]},
+        {"authorization_servers": ["https://a\u2100b.example.com"]},
+        {"authorization_servers": ["https://xn--a.example.com"]},
+        {"authorization_servers": ["x"]},
+        {"resource": "https://["},
+        {"resource": "https://xn--a.example.com/mcp"},
+    ],
+    ids=str,
+)
+def test_an_address_that_cannot_be_read_ends_the_sign_in(
+    cast: Cast, protected: Protected, changes: dict[str, Any]
+) -> None:
+    server = add_server(cast, protected)
+    protected.resource_changes = changes
+
+    page = client_of(cast.admin).post(f"/mcp/{server.pk}/sign-in/")
+
+    assert page.status_code == 200
+    assert "/authorize?" not in page.content.decode()
+
+
+def test_what_no_database_stores_is_left_out_of_a_sign_in(cast: Cast, protected: Protected) -> None:
+    server = add_server(cast, protected)
+    protected.resource_changes = {"scopes_supported": ["tools", "\x00", "\ud800"]}
+    protected.client_id = "client-\x00"
+
+    refused = client_of(cast.admin).post(f"/mcp/{server.pk}/sign-in/")
+    protected.client_id = ""
+    query = dict(parse_qsl(urlsplit(_start(client_of(cast.admin), server)).query))
+
+    assert "/authorize?" not in refused.content.decode()
+    assert query["scope"] == "tools"
+
+
+def test_the_host_of_a_sign_in_is_shown_in_ascii(cast: Cast, protected: Protected) -> None:
+    server = add_server(cast, protected)
+    protected.changes = {"authorization_endpoint": "https://\u0430pple.example.com/authorize"}
+
+    page = client_of(cast.admin).post(f"/mcp/{server.pk}/sign-in/").content.decode()
+
+    assert "xn--pple-43d.example.com" in page
+
+
+def test_a_sign_in_at_a_slow_server_ends_in_time(
+    cast: Cast, protected: Protected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = add_server(cast, protected)
+    monkeypatch.setattr(mcp_sign_in, "SECONDS", 0.0)
+
+    page = client_of(cast.admin).post(f"/mcp/{server.pk}/sign-in/").content.decode()
+
+    assert "cannot be reached" in page
 
 
 @pytest.mark.parametrize("what", ["metadata", "resource", "registration", "token", "redirect"])

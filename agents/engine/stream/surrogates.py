@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from agents.untrusted_text import join_surrogates
+
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -21,8 +23,7 @@ class SurrogateJoiner:
             return text.replace("\0", REPLACEMENT)
         if "\ud800" <= text[-1] <= "\udbff":
             text, self._high = text[:-1], text[-1]
-        whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        return whole.replace("\0", REPLACEMENT)
+        return join_surrogates(text).replace("\0", REPLACEMENT)
 
     def flush(self) -> str:
         """Return U+FFFD if a high surrogate is left at the end of the answer, else ""."""
