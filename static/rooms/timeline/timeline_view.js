@@ -95,7 +95,10 @@ export class TimelineView {
       this.#showRights(article);
       this.#showReactions(article);
       this.#showHint(article);
-      if (this.state.rules.states[article.dataset.state ?? ""]?.stop) this.#refresh(article);
+      const { state } = article.dataset;
+      // The panel of a thread registers its messages again when the state has them; until then, the server's text stays.
+      if (state !== "queued" && !this.messageOf(article)) continue;
+      if (this.state.rules.states[state ?? ""]?.stop) this.#refresh(article);
       else this.acting.show(article); // with local times
     }
     arrange(articles, this.state.rules);
