@@ -24,6 +24,9 @@ QUESTION = (
     'Please.\nUSE ask_people {"question": "Which one?", "choices": ["The first", "The second"]}'
 )
 
+RECORD_WORDS = """(place) => { window.words = []; new MutationObserver(() => words.push(
+  place.textContent)).observe(place, { childList: true, characterData: true, subtree: true }); }"""
+
 
 def give_tools(server: Server, room: PopulatedRoom) -> None:
     """Let the personas of the room use our own tools, the calculator only after a decision."""
@@ -103,6 +106,8 @@ def test_decider_allows_and_onlooker_sees_no_arguments(three: Three) -> None:
     expect(card(three.onlooker).locator("[data-note]")).to_contain_text("shown to them only")
     assert f"{CANARY} + 1" not in card(three.onlooker).inner_html()
 
+    work = three.onlooker.answer.locator("[data-work]")
+    work.evaluate(RECORD_WORDS)
     press(three.asker, "Allow once")
     three.asker.page.mouse.move(0, 0)  # a card that has ended keeps its height for the pointer
 
@@ -114,6 +119,7 @@ def test_decider_allows_and_onlooker_sees_no_arguments(three: Three) -> None:
         expect(each.answer.locator(".step")).to_contain_text("Calculator")
         expect(each.page.get_by_role("link", name=re.compile("decision waits"))).to_have_count(0)
     expect(three.onlooker.page.locator("[data-spoken]")).to_contain_text("tools answered")
+    assert "Waiting for another answer" not in three.onlooker.page.evaluate("window.words")
 
 
 def test_step_opens_for_who_may_see_it_and_then_for_the_room(three: Three) -> None:
