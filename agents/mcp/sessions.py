@@ -225,13 +225,12 @@ def _check_access(spec: McpSpec) -> None:
 def _compare(spec: McpSpec, listing: Listing) -> dict[UUID, str]:
     """Return the hashes of the approved tools of a server, after storing changes of its listing.
 
-    Raise McpFailed if the server has another address by now, or is off.
+    Raise McpFailed as `_check_access` does.
     """
     rows = Tool.objects.filter(server=spec.id, listed=True)
     hashes = dict(rows.values_list("key", "sha256"))
     if hashes != {tool.name: tool.sha256 for tool in listing.tools}:
         log.warning("mcp.tools_changed", server=str(spec.id))
         store_listing(spec.id, listing.tools, url=spec.url)
-    if not _is_current(spec):
-        raise McpFailed("not_allowed")
+    _check_access(spec)
     return dict(rows.filter(sha256=F("approved_sha256")).values_list("pk", "sha256"))

@@ -19,4 +19,5 @@ async def run(arguments: Mapping[str, Any]) -> ToolResult:
             f"There is no time zone “{name}”. Use a name such as Asia/Seoul.", failed=True
         )
     now = datetime.now(UTC).astimezone(zone)
-    return ToolResult(f"{now:%A} {now.isoformat(timespec='seconds')} ({name})", f"{now:%H:%M}")
+    # People read the short form in their own zone, so it names the zone of the answer.
+    return ToolResult(f"{now:%A} {now.isoformat(timespec='seconds')} ({name})", f"{now:%H:%M %Z}")

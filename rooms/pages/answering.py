@@ -97,8 +97,8 @@ def answering_label(state: RoomState, persona: PersonaBody) -> str:
     if persona.id in state.room.muted_personas:
         return _("Muted: answers when mentioned")
     if any(persona.id == each for each, _why in responders(Addressed(), _answering(state))):
-        return _("Answers all messages")
-    return _("Answers when mentioned")
+        return _("Answers all")
+    return _("When mentioned")
 
 
 def has_answering_persona(state: RoomState) -> bool:

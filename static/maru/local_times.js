@@ -14,13 +14,15 @@ export function startLocalTimes(root) {
 /**
  * @param {Date} moment
  * @param {Date} [now]
- * @returns {string} day and time; with the year if it is not the current year
+ * @returns {string} "14:22" today, else day and time; with the year if it is not the current year
  */
 export function shortTime(moment, now = new Date()) {
-  return new Intl.DateTimeFormat(document.documentElement.lang, {
-    year: moment.getFullYear() === now.getFullYear() ? undefined : "numeric",
-    month: "short",
-    day: "numeric",
+  const { lang } = document.documentElement;
+  const isToday = moment.toDateString() === now.toDateString();
+  const year = moment.getFullYear() === now.getFullYear() ? undefined : /** @type {const} */ ("numeric");
+  const day = /** @type {const} */ ({ year, month: "short", day: "numeric" });
+  return new Intl.DateTimeFormat(lang.startsWith("en") ? "en-GB" : lang, {
+    ...(isToday ? {} : day),
     hour: "2-digit",
     minute: "2-digit",
     hourCycle: "h23",

@@ -162,7 +162,7 @@ export class Panel {
     const message = { mentioned: new Set(), named: null, mentions_first: false, in_turn: false, place: NOWHERE };
     const answers = responders(message, { policy, personas, default: usual, muted, mode, lead });
     const answersAll = answers.some(({ persona }) => persona === id);
-    return answersAll ? gettext("Answers all messages") : gettext("Answers when mentioned");
+    return answersAll ? gettext("Answers all") : gettext("When mentioned");
   }
 
   /**

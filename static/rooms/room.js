@@ -334,6 +334,8 @@ export class OpenRoom {
     if (frame.type === "message.created") this.#onMessage(frame);
     if (frame.type === "run.completed") this.panel.count(frame.run);
     if (frame.type === "message.updated" || frame.type === "message.deleted") this.#showLastMessage();
+    const steering = frame.type === "message.updated" ? frame.message.steered?.at(-1) : undefined;
+    if (steering?.state === "accepted") this.statusLine.stopped(steering.by); // who steers has typed
   }
 
   /** @param {Change[]} changes @param {Frame} frame */

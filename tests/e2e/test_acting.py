@@ -24,6 +24,9 @@ QUESTION = (
     'Please.\nUSE ask_people {"question": "Which one?", "choices": ["The first", "The second"]}'
 )
 
+RECORD_WORDS = """(place) => { window.words = []; new MutationObserver(() => words.push(
+  place.textContent)).observe(place, { childList: true, characterData: true, subtree: true }); }"""
+
 
 def give_tools(server: Server, room: PopulatedRoom) -> None:
     """Let the personas of the room use our own tools, the calculator only after a decision."""
@@ -103,8 +106,12 @@ def test_decider_allows_and_onlooker_sees_no_arguments(three: Three) -> None:
     expect(card(three.onlooker).locator("[data-note]")).to_contain_text("shown to them only")
     assert f"{CANARY} + 1" not in card(three.onlooker).inner_html()
 
+    work = three.onlooker.answer.locator("[data-work]")
+    work.evaluate(RECORD_WORDS)
     press(three.asker, "Allow once")
+    three.asker.page.mouse.move(0, 0)  # a card that has ended keeps its height for the pointer
 
+    expect(card(three.asker)).not_to_have_attribute("style", re.compile("min-height"))
     for each in three:
         each.ended()
         expect(each.answer_text.locator("p")).to_have_text(["Let me see.", "Done."])
@@ -112,6 +119,7 @@ def test_decider_allows_and_onlooker_sees_no_arguments(three: Three) -> None:
         expect(each.answer.locator(".step")).to_contain_text("Calculator")
         expect(each.page.get_by_role("link", name=re.compile("decision waits"))).to_have_count(0)
     expect(three.onlooker.page.locator("[data-spoken]")).to_contain_text("tools answered")
+    assert "Waiting for another answer" not in three.onlooker.page.evaluate("window.words")
 
 
 def test_step_opens_for_who_may_see_it_and_then_for_the_room(three: Three) -> None:
@@ -386,6 +394,9 @@ def test_waiting_room_has_no_violations(server: Server, sign_in: Open) -> None:
     card(here).locator("summary").click()
     press(here, "Deny with a word")
     found["denying"] = violations(page)
+    page.set_viewport_size({"width": 768, "height": 900})
+    page.locator("[data-room-name]").evaluate("(name) => (name.textContent = 'W'.repeat(80))")
+    found["long name"] = too_wide_elements(page)
     page.goto(server.url)
     found["home"] = violations(page)
 
@@ -396,7 +407,10 @@ def test_cards_fit_a_phone_with_targets_for_fingers(server: Server, sign_in: Ope
     page, here = open_waiting(server, sign_in, viewport=PHONE, has_touch=True, is_mobile=True)
 
     assert too_wide_elements(page) == []
-    for button in card(here).get_by_role("button").all():
-        box = button.bounding_box()
-        assert box is not None
-        assert box["height"] >= 44, button.inner_text()
+    for buttons in (card(here).get_by_role("button"), page.locator("[name=choice]")):
+        places = [button.bounding_box() for button in buttons.all()]
+        assert min(place["height"] for place in places if place) >= 44, places
+    assert len({place["x"] for place in places if place}) == 1, places  # below each other
+    page.goto(server.url)
+    places = [button.bounding_box() for button in page.locator(".home-acts .button").all()]
+    assert min(place["height"] for place in places if place) >= 44, places

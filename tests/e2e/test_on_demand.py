@@ -191,6 +191,25 @@ def test_reply_before_the_script_of_a_rendered_thread_is_shown_later(
     expect(mine.locator(ANSWER)).to_have_count(2)
 
 
+def test_waiting_answer_keeps_its_text_when_the_script_of_its_thread_is_loaded(
+    server: Server, room: PopulatedRoom, sign_in: Open
+) -> None:
+    page = sign_in(room.members[0])
+    RoomPage(page, server.address(room)).write("Let us talk @nobody")
+    panel = open_thread(page, "Let us talk @nobody")
+    reply(panel, f"@tools {ASK}")
+    answer = panel.locator(".message[data-state=waiting]")
+    expect(answer.locator("[data-body]")).to_have_text("Let me see.")
+
+    page.reload()
+    expect(answer.locator("[data-elapsed]")).not_to_be_empty()  # by the script
+
+    expect(answer.locator("[data-body]")).to_have_text("Let me see.")
+    RoomPage(page).is_live()
+    answer.get_by_role("button", name="Stop").click()
+    expect(panel.locator(".message[data-state=stopped]")).to_be_visible()
+
+
 def test_emoji_can_be_loaded_again(
     server: Server, room: PopulatedRoom, sign_in: Open, monitor: PageMonitor
 ) -> None:

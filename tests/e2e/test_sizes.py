@@ -162,6 +162,21 @@ def test_no_element_is_wider_than_the_page(
         assert too_wide_elements(page) == [], path
 
 
+def test_paper_has_all_messages_and_nothing_to_press(
+    server: Server, room: PopulatedRoom, sign_in: Open
+) -> None:
+    page = sign_in(room.members[0], java_script_enabled=False, viewport=NARROW)
+    page.goto(server.address(room))
+    page.emulate_media(media="print")
+
+    expect(page.locator("#composer-text, .sidebar")).to_have_count(2)
+    for hidden in page.locator("#composer-text, .sidebar, .header-actions").all():
+        expect(hidden).to_be_hidden()
+    scrolls = page.locator("[data-scroll]").evaluate("(box) => box.scrollHeight > box.clientHeight")
+    assert not scrolls
+    assert page.evaluate("document.documentElement.scrollHeight > innerHeight")
+
+
 def test_width_check_finds_a_wide_element(
     server: Server, room: PopulatedRoom, sign_in: Open
 ) -> None:

@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import { Clock } from "../../static/rooms/server_clock.js";
 import { clockTime, dayKey, dayName, elapsed } from "../../static/rooms/dates.js";
+import { shortTime } from "../../static/maru/local_times.js";
 
 test("a time has hours and minutes", () => {
   assert.equal(clockTime(new Date(2026, 10, 19, 9, 5), "en"), "09:05");
@@ -50,4 +51,14 @@ test("the frame with the smallest delay sets the clock difference", () => {
   clock.addSample("1970-01-01T00:00:20Z", 20_400);
 
   assert.equal(clock.ahead, 50);
+});
+
+test("a short time has its day unless it is today, in the order of the room", () => {
+  const now = new Date(2026, 10, 19, 15, 0);
+  const times = [new Date(2026, 10, 19, 14, 22), new Date(2026, 10, 1, 9, 5), new Date(2025, 10, 1, 9, 5)];
+
+  globalThis.document = { documentElement: { lang: "en" } };
+  assert.deepEqual(times.map((time) => shortTime(time, now)), ["14:22", "1 Nov, 09:05", "1 Nov 2025, 09:05"]);
+  globalThis.document = { documentElement: { lang: "ko" } };
+  assert.deepEqual(times.map((time) => shortTime(time, now)), ["14:22", "11월 1일 09:05", "2025년 11월 1일 09:05"]);
 });

@@ -50,7 +50,10 @@ def step_lines(steps: Sequence[Step], *, done: bool, asking: Collection[UUID] = 
         return StepLines(rows)
     shown = {row.call for row in rows}
     time = duration_words(sum(step.ms or 0 for step in steps if step.call in shown))
-    fold = ngettext("%(count)s step, %(time)s", "%(count)s steps, %(time)s", len(rows))
+    if time:
+        fold = ngettext("%(count)s step, %(time)s", "%(count)s steps, %(time)s", len(rows))
+    else:
+        fold = ngettext("%(count)s step", "%(count)s steps", len(rows))
     return StepLines(rows, fold % {"count": len(rows), "time": time})
 
 
@@ -77,11 +80,13 @@ def denial_words(denial: str | UnsetType) -> str:
 
 
 def duration_words(ms: int) -> str:
-    """Return a duration: "0.6 s", "8 s", "1:02", "1:02:03"."""
+    """Return a duration: "0.6 s", "8 s", "1:02", "1:02:03"; "" if it is too short to tell."""
     if ms >= 60_000:
         minutes, seconds = divmod(ms // 1000, 60)
         hours, minutes = divmod(minutes, 60)
         return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
     tenths = (ms + 50) // 100
+    if not tenths:
+        return ""
     words = f"{tenths // 10}" if tenths % 10 == 0 else f"{tenths / 10:.1f}"
     return _("%(seconds)s s") % {"seconds": words}

@@ -96,7 +96,9 @@ function setArguments(section, details, { rules }) {
     }
     return row;
   });
-  part(section, "[data-arguments]").replaceChildren(...list);
+  const place = part(section, "[data-arguments]");
+  place.replaceChildren(...list);
+  place.hidden = !list.length; // a call may need none
   part(section, "[data-json]").textContent = visible(details.arguments);
   part(section, "[data-cut]").hidden = !isCut;
   for (const field of section.querySelectorAll("[name=arguments_sha256]")) {
@@ -180,7 +182,7 @@ function end(section, item, state) {
   const isLost = String(state.asks.lost.has(ask.id));
   if (section.dataset.state === ask.state && section.dataset.lost === isLost) return;
   const hadFocus = section.contains(document.activeElement);
-  if (section.isConnected && section.matches(":hover, :focus-within")) hold(section);
+  if (section.isConnected && isHeld(section)) hold(section);
   section.dataset.state = ask.state;
   section.dataset.lost = isLost;
   section.removeAttribute("data-mine");
@@ -194,11 +196,21 @@ function end(section, item, state) {
   if (hadFocus) section.focus();
 }
 
+/**
+ * Whether the pointer or the keyboard is in a card. A finger that has pressed a button is not, and after a click the
+ * focus stays behind without being shown.
+ * @param {HTMLElement} section @returns {boolean}
+ */
+function isHeld(section) {
+  const isOver = matchMedia("(hover: hover)").matches && section.matches(":hover");
+  return isOver || section.matches(":focus-visible, :has(:focus-visible)");
+}
+
 /** @param {HTMLElement} section */
 function hold(section) {
   section.style.minHeight = `${section.offsetHeight}px`;
   const release = () => {
-    if (section.matches(":hover, :focus-within")) return;
+    if (isHeld(section)) return;
     section.style.minHeight = "";
     section.removeEventListener("pointerleave", release);
     section.removeEventListener("focusout", later);

@@ -37,8 +37,10 @@ export function mergedSteps(stored = [], live = []) {
 export function stepLines(steps, rules, { done, asking }) {
   const rows = steps.filter(({ call, state }) => rules.step_signs[state] && !asking.has(call));
   if (!done || rows.length < rules.fold_steps_from) return { rows, fold: "" };
-  const sentence = ngettext("%(count)s step, %(time)s", "%(count)s steps, %(time)s", rows.length);
   const time = duration(rows.reduce((sum, { ms }) => sum + (ms ?? 0), 0));
+  const sentence = time
+    ? ngettext("%(count)s step, %(time)s", "%(count)s steps, %(time)s", rows.length)
+    : ngettext("%(count)s step", "%(count)s steps", rows.length);
   return { rows, fold: fill(sentence, { count: rows.length, time }) };
 }
 
@@ -59,10 +61,11 @@ function denialWords(denial) {
   return gettext("denied");
 }
 
-/** @param {number} ms @returns {string} "0.6 s", "8 s", "1:02" */
+/** @param {number} ms @returns {string} "0.6 s", "8 s", "1:02"; "" if it is too short to tell */
 function duration(ms) {
   if (ms >= 60_000) return elapsed(ms);
-  return fill(gettext("%(seconds)s s"), { seconds: Math.round(ms / 100) / 10 });
+  const seconds = Math.round(ms / 100) / 10;
+  return seconds ? fill(gettext("%(seconds)s s"), { seconds }) : "";
 }
 
 /**

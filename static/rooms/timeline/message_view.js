@@ -109,7 +109,7 @@ export function setStreamed(article, text, state) {
  * @param {StateRules} rules of this state
  * @param {{
  *   run: Run | undefined, stoppedBy: string, why: string | null, maySee: Record<string, boolean>,
- *   waitsFor: "me" | "people" | "answer",
+ *   waitsFor: import("./timeline_view.js").WaitsFor,
  * }} about
  */
 export function setAnswerState(article, state, rules, { run, stoppedBy, why, maySee, waitsFor }) {
@@ -117,7 +117,7 @@ export function setAnswerState(article, state, rules, { run, stoppedBy, why, may
   if (rules.busy) article.setAttribute("aria-busy", "true");
   else article.removeAttribute("aria-busy");
   setRights(article, maySee);
-  const asks = state === "waiting" && waitsFor !== "answer";
+  const asks = state === "waiting" && (waitsFor === "me" || waitsFor === "people");
   setSign(part(article, ".message-work > [data-sign]"), asks ? "hand" : "planks", 16);
   if (!article.dataset.tryingAgain) setText(article, "[data-work]", state === "waiting" ? waitWords(waitsFor) : workWords(state, why));
   setSteerButton(article, maySee.steer);
@@ -182,10 +182,11 @@ export function workWords(state, why = null) {
   return why === "thread" ? gettext("Answering (follow-up)") : gettext("Answering");
 }
 
-/** @param {"me" | "people" | "answer"} waitsFor @returns {string} */
+/** @param {import("./timeline_view.js").WaitsFor} waitsFor @returns {string} */
 function waitWords(waitsFor) {
   if (waitsFor === "me") return gettext("Waiting for you");
-  return waitsFor === "people" ? gettext("Waiting for a decision") : gettext("Waiting for another answer");
+  if (waitsFor === "people") return gettext("Waiting for a decision");
+  return waitsFor === "answer" ? gettext("Waiting for another answer") : gettext("Thinking");
 }
 
 /** @param {number | null} position @returns {string} */
@@ -239,7 +240,7 @@ export function figures({ started_at: start, ended_at: end, usage }) {
   const words = [];
   if (start && end) {
     const seconds = Math.round((Date.parse(end) - Date.parse(start)) / 1000);
-    words.push(fill(gettext("%(seconds)s s"), { seconds }));
+    if (seconds) words.push(fill(gettext("%(seconds)s s"), { seconds }));
   }
   const count = usage ? usage.input_tokens + usage.output_tokens : 0;
   if (count) words.push(fill(ngettext("%(count)s token", "%(count)s tokens", count), { count: grouped(count) }));

@@ -9,8 +9,8 @@ import { fill, gettext } from "../../maru/translations.js";
 
 /** Adds the button Steer to a running answer, or removes it. @param {HTMLElement} article @param {boolean} maySteer */
 export function setSteerButton(article, maySteer) {
-  const stop = article.querySelector("[data-stop]");
-  const button = stop && neededPart(article, "steer", maySteer, (made) => stop.before(made));
+  const elapsed = article.querySelector("[data-elapsed]"); // it stays beside Stop while the button is transparent
+  const button = elapsed && neededPart(article, "steer", maySteer, (made) => elapsed.before(made));
   const name = part(article, "[data-name]").textContent ?? "";
   button?.setAttribute("aria-label", fill(gettext("Steer %(name)s's answer"), { name }));
 }

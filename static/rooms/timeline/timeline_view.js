@@ -32,6 +32,9 @@ import { setVotes } from "../tools/vote_view.js";
 /** @typedef {import("../protocol.js").Message} Message */
 /** @typedef {import("../protocol.js").Run} Run */
 
+/** What a waiting run waits for; "nothing" after the last decision, until it goes on.
+ * @typedef {"me" | "people" | "answer" | "nothing"} WaitsFor */
+
 const TRYING_AGAIN_MS = 2_000;
 const NEWEST = 16; // scrolling renders more
 const FIRST = ".timeline-day, .timeline-unread, .message";
@@ -95,7 +98,10 @@ export class TimelineView {
       this.#showRights(article);
       this.#showReactions(article);
       this.#showHint(article);
-      if (this.state.rules.states[article.dataset.state ?? ""]?.stop) this.#refresh(article);
+      const { state } = article.dataset;
+      // The panel of a thread registers its messages again when the state has them; until then, the server's text stays.
+      if (state !== "queued" && !this.messageOf(article)) continue;
+      if (this.state.rules.states[state ?? ""]?.stop) this.#refresh(article);
       else this.acting.show(article); // with local times
     }
     arrange(articles, this.state.rules);
@@ -175,7 +181,7 @@ export class TimelineView {
     const state = failed ? "failed" : this.state.answerState(waits ? null : message);
     const stoppedBy = this.state.members.get(run?.stopped_by ?? "")?.name ?? "";
     const rules = this.state.rules.states[state];
-    const about = { run, stoppedBy, why: message?.why ?? null, maySee: this.#rights(article), waitsFor: this.#waitsFor(run) };
+    const about = { run, stoppedBy, why: message?.why ?? null, maySee: this.#rights(article), waitsFor: this.#waitsFor(run, message) };
     setAnswerState(article, state, rules, about);
     this.acting.show(article);
     setCapped(article, message?.deleted ? null : (message?.capped ?? null));
@@ -434,12 +440,13 @@ export class TimelineView {
     if (article) this.#refresh(article);
   }
 
-  /** @param {Run | undefined} run @returns {"me" | "people" | "answer"} what a waiting run waits for */
-  #waitsFor(run) {
+  /** @param {Run | undefined} run @param {Message | null} message its answer @returns {WaitsFor} */
+  #waitsFor(run, message) {
     const { asks } = this.state;
     const open = asks.open.filter(({ ask }) => ask.run === run?.id);
     if (open.some((ask) => asks.isMine(ask))) return "me";
-    return open.length ? "people" : "answer";
+    if (open.length) return "people";
+    return message?.steps?.some(({ state }) => state === "running") ? "answer" : "nothing";
   }
 
   /** Shows the step of a round that a run is. @param {Run} run */

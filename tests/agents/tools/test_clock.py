@@ -11,9 +11,13 @@ from agents.tools import clock
 @pytest.mark.parametrize(
     ("arguments", "text", "short"),
     [
-        ({}, "Tuesday 2026-06-30T23:05:00+00:00 (UTC)", "23:05"),
-        ({"zone": "Asia/Seoul"}, "Wednesday 2026-07-01T08:05:00+09:00 (Asia/Seoul)", "08:05"),
-        ({"zone": "Europe/Paris"}, "Wednesday 2026-07-01T01:05:00+02:00 (Europe/Paris)", "01:05"),
+        ({}, "Tuesday 2026-06-30T23:05:00+00:00 (UTC)", "23:05 UTC"),
+        ({"zone": "Asia/Seoul"}, "Wednesday 2026-07-01T08:05:00+09:00 (Asia/Seoul)", "08:05 KST"),
+        (
+            {"zone": "Europe/Paris"},
+            "Wednesday 2026-07-01T01:05:00+02:00 (Europe/Paris)",
+            "01:05 CEST",
+        ),
     ],
 )
 async def test_the_time_is_that_of_the_zone(
