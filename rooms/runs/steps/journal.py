@@ -8,7 +8,7 @@ then.
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from typing import Concatenate, Final, ParamSpec, TypeVar
 from uuid import UUID
@@ -162,9 +162,10 @@ def _set_states(room: Room, run: Run, calls: Sequence[ToolCall]) -> list[ToolCal
     proposed = {call: call.tool for call in calls if call.state == CallState.PROPOSED}
     rules = policy.rules_of(run, {tool for tool in proposed.values() if tool})
     ruled = {call: rules[tool] for call, tool in proposed.items() if tool and tool in rules}
-    ask = {rule.tool for call, rule in ruled.items() if not policy.is_free(call, run, rule)}
     number = calls[0].request if calls else 0
-    decided = policy.decided_for_run(room, run, ask, number)
+    steered = cache(partial(policy.last_line_of_others, run, number))
+    ask = {rule.tool for call, rule in ruled.items() if not policy.is_free(call, rule, steered)}
+    decided = policy.decided_for_run(room, run, ask, steered)
 
     @cache
     def asked_of(deciders: str, *, personal: bool) -> list[str]:

@@ -4,7 +4,9 @@ Each question is asked twice: when a call is proposed, and again before it runs,
 lie between. The rights of the asker are those of the run (`rooms.runs.crews.rights.unauthorized`).
 """
 
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -52,7 +54,11 @@ def rules_of(run: Run, tools: Collection[UUID]) -> dict[UUID, PersonaTool]:
     return {tool: rule for tool, rule in found.items() if tool in usable}
 
 
-def is_free(call: ToolCall, run: Run, rule: PersonaTool) -> bool:
+LastLine = Callable[[], int | None]
+"""Returns what `last_line_of_others` returns for the run and the request of calls."""
+
+
+def is_free(call: ToolCall, rule: PersonaTool, steered: LastLine) -> bool:
     """Return True if the rule of a tool lets a call run without a decision of people.
 
     A personal call asks its asker once another user has steered the run: the arguments may be those
@@ -60,7 +66,7 @@ def is_free(call: ToolCall, run: Run, rule: PersonaTool) -> bool:
     """
     if rule.policy != ToolPolicy.ALWAYS:
         return False
-    return not call.personal or last_line_of_others(run, call.request) is None
+    return not call.personal or steered() is None
 
 
 def may_run(call: ToolCall, run: Run, rules: Mapping[UUID, PersonaTool]) -> bool:
@@ -73,7 +79,7 @@ def may_run(call: ToolCall, run: Run, rules: Mapping[UUID, PersonaTool]) -> bool
     if rule is None:
         return False
     if call.decided_by_id is None:
-        return is_free(call, run, rule)
+        return is_free(call, rule, partial(last_line_of_others, run, call.request))
     return not call.personal or call.decided_by_id == run.requested_by_id
 
 
@@ -179,23 +185,30 @@ def holds_for(earlier: ToolCall, call: ToolCall) -> bool:
 
 
 def decided_for_run(
-    room: Room, run: Run, tools: Collection[UUID], request: int
+    room: Room, run: Run, tools: Collection[UUID], steered: LastLine
 ) -> dict[UUID, ToolCall]:
     """Return by tool the earlier call of a run whose decision holds for the calls of a request.
 
     A decision ends with the right of the person who made it, and with the next line by which
-    another user than the asker steers the run.
+    another user than the asker steers the run. The number of queries does not depend on the number
+    of decisions.
     """
     if not tools:
         return {}
     held = run.calls.filter(tool__in=tools, for_run=True, decided_by__isnull=False)
     calls = list(held.order_by("decided_at"))
-    steered = last_line_of_others(run, request) if calls else None
-    found: dict[UUID, ToolCall] = {}
+    after = steered() if calls else None
+    calls = [call for call in calls if after is None or call.request > after]
+    by_rule: defaultdict[tuple[str, bool], set[UUID]] = defaultdict(set)
     for call in calls:
-        by = call.decided_by_id
-        if call.tool is None or by is None or (steered is not None and call.request <= steered):
-            continue
-        if may_decide(room, run, call.deciders, [by], personal=call.personal):
-            found[call.tool] = call
-    return found
+        if call.decided_by_id is not None:
+            by_rule[call.deciders, call.personal].add(call.decided_by_id)
+    may = {
+        (rule, personal): may_decide(room, run, rule, users, personal=personal)
+        for (rule, personal), users in by_rule.items()
+    }
+    return {
+        call.tool: call
+        for call in calls
+        if call.tool is not None and call.decided_by_id in may[call.deciders, call.personal]
+    }
