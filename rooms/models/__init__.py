@@ -38,7 +38,7 @@ from rooms.models.runs import (
     Worker,
 )
 from rooms.models.steering import Steer, SteerState
-from rooms.models.tools import OPEN_CALLS, CallState, ModelRequest, ToolCall
+from rooms.models.tools import OPEN_CALLS, CallState, ModelRequest, Quote, ToolCall
 
 __all__ = [
     "ACTIVE",
@@ -58,6 +58,7 @@ __all__ = [
     "Question",
     "QuestionAnswer",
     "QuestionState",
+    "Quote",
     "Room",
     "RoomEvent",
     "RoomMember",

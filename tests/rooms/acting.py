@@ -97,11 +97,12 @@ def propose(job: Job, *calls: CallRequest, number: int = 0) -> list[CallStateNam
     return journal.propose(job, number, "Let me see. ", (10, 2), calls)
 
 
-def execute(job: Job, call: UUID, text: str = "the result") -> bool:
+def execute(job: Job, call: UUID, result: str | ToolResult = "the result") -> bool:
     """Run a call as the engine does; return False if it may not run."""
     if not journal.begin(job, call):
         return False
-    journal.finish(job, call, ToolResult(text, short="1 result"), 7)
+    stored = ToolResult(result, short="1 result") if isinstance(result, str) else result
+    journal.finish(job, call, stored, 7)
     return True
 
 

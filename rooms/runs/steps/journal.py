@@ -40,7 +40,6 @@ from rooms.runs.notifications import wakeup
 from rooms.runs.steps import erasing, policy
 from rooms.runs.steps.accepted_lines import EndedRequest, as_steering, take
 from rooms.runs.steps.calls import show, state_name
-from rooms.runs.steps.erasing import READS
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -145,7 +144,6 @@ def _new_call(run: Run, number: int, position: int, request: CallRequest) -> Too
         arguments=arguments,
         arguments_sha256=sha256(arguments.encode()).hexdigest(),
         extra=_storable(request.extra),
-        quotes_room=run.room_id if spec and spec.id in READS else None,
     )
     if request.problem or spec is None:
         call.state, call.result = CallState.FAILED, _storable(request.problem, MAX_STORED_RESULT)
@@ -223,11 +221,13 @@ def finish(job: Job, call_id: UUID, result: ToolResult, ms: int) -> None:
         return
     call.state = CallState.FAILED if result.failed else CallState.DONE
     # A service that deletes or edits a message holds the lock of the room, as this function does.
-    kept = "" if erasing.is_outdated(result.read) else result.text
-    call.result = _storable(kept, MAX_STORED_RESULT)
+    is_outdated = erasing.is_outdated(result.read)
+    call.result = _storable("" if is_outdated else result.text, MAX_STORED_RESULT)
     call.short = _storable(result.short, MAX_SHORT)
     call.ms = min(ms, MAX_TOKEN_COUNT)
     call.save(update_fields=["state", "result", "short", "ms"])
+    if not is_outdated:
+        erasing.quote(call, result.read)
     record(room, show(run, [call]))
 
 
