@@ -38,7 +38,7 @@ from rooms.models.runs import (
     Worker,
 )
 from rooms.models.steering import Steer, SteerState
-from rooms.models.tools import OPEN_CALLS, CallState, Denial, ModelRequest, ToolCall
+from rooms.models.tools import OPEN_CALLS, CallState, Denial, ModelRequest, Quote, ToolCall
 
 __all__ = [
     "ACTIVE",
@@ -59,6 +59,7 @@ __all__ = [
     "Question",
     "QuestionAnswer",
     "QuestionState",
+    "Quote",
     "Room",
     "RoomEvent",
     "RoomMember",

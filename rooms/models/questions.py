@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.utils import timezone
 
@@ -44,6 +45,12 @@ class Question(models.Model):
                 fields=["expires_at"], condition=models.Q(state="open"), name="question_open"
             ),
             models.Index(fields=["room", "state"], name="question_of_room"),
+            GinIndex(
+                fields=["asked_of"],
+                opclasses=["jsonb_path_ops"],
+                condition=models.Q(state="open"),
+                name="question_asked_of",
+            ),
         ]
 
     def __str__(self) -> str:

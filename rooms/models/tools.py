@@ -10,6 +10,7 @@ from django.utils import timezone
 from accounts.ids import new_id
 from accounts.models import User
 from agents.models import Deciders
+from rooms.models.messages import Message
 from rooms.models.runs import Run
 
 
@@ -114,8 +115,6 @@ class ToolCall(models.Model):
     for_run = models.BooleanField(default=False)
     result = models.TextField(blank=True)
     short = models.CharField(max_length=200, blank=True)
-    # The room whose messages `result` quotes; None for a tool that reads no messages.
-    quotes_room = models.UUIDField(null=True)
     # Who has shown the result to the room.
     shown_by = models.ForeignKey(User, models.SET_NULL, null=True, db_index=False, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
@@ -137,11 +136,6 @@ class ToolCall(models.Model):
                 name="tool_call_undecided",
             ),
             models.Index(
-                fields=["quotes_room"],
-                condition=models.Q(quotes_room__isnull=False),
-                name="tool_call_quotes",
-            ),
-            models.Index(
                 fields=["decided_by"],
                 condition=models.Q(decided_by__isnull=False),
                 name="tool_call_decided_by",
@@ -155,3 +149,21 @@ class ToolCall(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.state}"
+
+
+class Quote(models.Model):
+    """A message whose text is in the result of a tool call.
+
+    It leads from a message that is deleted or edited to the results that have to be emptied.
+    """
+
+    pk = models.CompositePrimaryKey("call_id", "message_id")
+    call = models.ForeignKey(ToolCall, models.CASCADE, db_index=False, related_name="quotes")
+    message = models.ForeignKey(Message, models.CASCADE, db_index=False, related_name="+")
+
+    class Meta:
+        default_permissions = ()
+        indexes: ClassVar = [models.Index(fields=["message"], name="quote_of_message")]
+
+    def __str__(self) -> str:
+        return f"{self.message_id} in {self.call_id}"

@@ -288,7 +288,7 @@ def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
             message.save(update_fields=["text", "html", "edited_at"])
             RoomSummary.objects.drop_covering(room, [message])
             _add_mentions(message, rendered.mentioned, handles)
-            forgotten = erasing.forget(room, [message])
+            forgotten = erasing.forget([message])
             event_log.record(room, MessageUpdated(message_body(message)), *forgotten)
         return message
 
@@ -313,7 +313,7 @@ def delete_message(*, user: User, message_id: UUID) -> None:
     round_steps.cancel(room, Q(message__in=ids))
     cancel_runs(room, user.pk, Q(message__in=ids) | Q(answer__in=ids) | Q(replaces__in=ids))
     events = [event for version in versions for event in _redact(room, version)]
-    events += erasing.forget(room, versions)
+    events += erasing.forget(versions)
     if message.thread_root_id is not None:
         events.append(replies.remove_reply(message.thread_root_id))
     event_log.record(room, *events)

@@ -1,12 +1,13 @@
 """Answers and closes the questions that personas ask people."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from django.db import transaction
-from django.db.models import QuerySet, TextField
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet, TextField, Value
 from django.db.models.functions import Cast
+from django.db.models.lookups import Contains
 from django.utils.translation import gettext_lazy as _
 
 from accounts import rate_limits
@@ -19,6 +20,9 @@ from rooms.runs.steps import open_questions
 from rooms.runs.steps.resuming import resume
 from rooms.runs.steps.waiting import lock_call
 from rooms.services.steering import clean_text
+
+CHECKED_AT_ONCE: Final = 1_000
+"""The maximum number of users in one query for permissions."""
 
 
 def access_question(user: User, question_id: UUID, permission: str) -> Question:
@@ -70,12 +74,28 @@ def close_question(*, user: User, question_id: UUID) -> Question:
 
 
 def recheck_questions(room: Room) -> None:
-    """End the open questions of a locked room that wait only for users who may not post there."""
-    for question_id in list(_open().filter(room=room).values_list("pk", flat=True)):
+    """End the open questions of a locked room that wait only for users who may not post there.
+
+    The number of queries does not depend on the number of questions that stay open.
+    """
+    waiting = _waiting(room)
+    asked = list(set().union(*waiting.values()))
+    may_answer: set[UUID] = set()
+    for start in range(0, len(asked), CHECKED_AT_ONCE):
+        may_answer |= users_with(POST, room, asked[start : start + CHECKED_AT_ONCE])
+    for question_id in (pk for pk, users in waiting.items() if users.isdisjoint(may_answer)):
         run, call = lock_call(room, question_id)
         question = call.question
-        if not users_with(POST, room, open_questions.waits_for(question)):
-            record(room, *open_questions.end(question, run, QuestionState.ANSWERED), *resume(run))
+        record(room, *open_questions.end(question, run, QuestionState.ANSWERED), *resume(run))
+
+
+def _waiting(room: Room) -> dict[UUID, set[UUID]]:
+    """Return by open question of a room the users who were asked and have not answered."""
+    rows = _open().filter(room=room).order_by("created_at", "pk")
+    found: dict[UUID, set[UUID]] = {}
+    for pk, asked_of, answered in rows.values_list("pk", "asked_of", "answers__user"):
+        found.setdefault(pk, set(map(UUID, asked_of))).discard(answered)
+    return found
 
 
 def rooms_with_questions(teams: Collection[UUID]) -> QuerySet[Question, Any]:
@@ -92,10 +112,15 @@ def questions_for(user: User) -> QuerySet[Question]:
     rooms = Room.objects.visible_to(user).filter(
         archived_at=None, pk__in=granted.values("content_object")
     )
-    # Not the lookup `contains` of JSON, which SQLite does not have.
-    named = _open().annotate(names=Cast("asked_of", TextField()))
-    mine = named.filter(room__in=rooms, names__contains=str(user.pk)).exclude(answers__user=user)
+    mine = _open().filter(_asks(user), room__in=rooms).exclude(answers__user=user)
     return mine.select_related("call__run")
+
+
+def _asks(user: User) -> Q:
+    """Return the condition of questions that name `user`; see the index `question_asked_of`."""
+    if connection.features.supports_json_field_contains:
+        return Q(asked_of__contains=[str(user.pk)])
+    return Q(Contains(Cast("asked_of", TextField()), Value(str(user.pk))))
 
 
 def _open() -> QuerySet[Question]:

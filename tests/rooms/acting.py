@@ -115,11 +115,12 @@ def begin(job: Job, call: UUID) -> bool:
     return journal.begin(job, call) is None
 
 
-def execute(job: Job, call: UUID, text: str = "the result") -> bool:
+def execute(job: Job, call: UUID, result: str | ToolResult = "the result") -> bool:
     """Run a call as the engine does; return False if it may not run."""
     if not begin(job, call):
         return False
-    journal.finish(job, call, ToolResult(text, short="1 result"), 7)
+    stored = ToolResult(result, short="1 result") if isinstance(result, str) else result
+    journal.finish(job, call, stored, 7)
     return True
 
 

@@ -28,9 +28,9 @@ def make_call(run_id: UUID, position: int = 0) -> ToolCall:
     )
 
 
-def make_question(run_id: UUID, *asked_of: UUID) -> Question:
+def make_question(run_id: UUID, *asked_of: UUID, position: int = 0) -> Question:
     """Store an open question of a run, without an event."""
-    call = make_call(run_id)
+    call = make_call(run_id, position)
     return Question.objects.create(
         call=call,
         room_id=call.run.room_id,

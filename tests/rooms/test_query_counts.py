@@ -13,15 +13,20 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from accounts.models import User
 from accounts.services import create_token
 from agents.services import create_demo_persona
 from rooms import services
 from rooms.models import CallState, Question, QuestionAnswer, Room, Run
 from rooms.protocol.commands import MessageSend
 from rooms.queries import MAX_OPEN, room_state
+from rooms.runs.steps import policy
+from rooms.services.questions import recheck_questions
 from rooms.socket.dispatch import execute
-from tests.rooms.asking import make_call
+from tests.rooms.acting import propose, request, set_policy, started
+from tests.rooms.asking import make_call, make_question
 from tests.rooms.conftest import Cast
+from tests.rooms.services.test_personal_calls import MINE
 
 pytestmark = pytest.mark.django_db
 
@@ -157,6 +162,52 @@ def test_list_of_questions_costs_no_query_for_each(cast: Cast, client: Client) -
 
     assert cost_of_list() == few
     assert len(client.get("/api/v1/questions").json()["items"]) == 3
+
+
+def test_questions_that_stay_open_cost_no_query_each(cast: Cast) -> None:
+    run_id = services.post_message(user=cast.member, room_id=cast.room.pk, text="plan it").runs[0]
+
+    def recheck(*positions: int) -> int:
+        for position in positions:
+            question = make_question(run_id, cast.member.pk, cast.owner.pk, position=position)
+            QuestionAnswer.objects.create(question=question, user=cast.owner, text="Monday")
+        return cost(lambda: recheck_questions(cast.room))
+
+    assert recheck(0) == recheck(1, 2, 3) == 2
+    assert Question.objects.filter(state="open").count() == 4
+
+
+def test_decisions_for_a_run_cost_no_query_each(cast: Cast) -> None:
+    run_id = services.post_message(user=cast.member, room_id=cast.room.pk, text="plan it").runs[0]
+    run = Run.objects.get(pk=run_id)
+
+    def held(by: User, *positions: int) -> tuple[int, set[UUID]]:
+        for position in positions:
+            call = make_call(run_id, position)
+            call.tool, call.for_run, call.decided_by = uuid4(), True, by
+            call.decided_at = timezone.now()
+            call.save()
+        tools = {tool for tool in run.calls.values_list("tool", flat=True) if tool}
+        found = queries(lambda: policy.decided_for_run(cast.room, run, tools, lambda: None))
+        return len(found), set(policy.decided_for_run(cast.room, run, tools, lambda: None))
+
+    few, first = held(cast.member, 0)
+    many, later = held(cast.moderator, 1, 2)
+    most, last = held(cast.reader, 3, 4)  # may not decide
+
+    assert few == many == most
+    assert len(first) == 1
+    assert len(later) == 3
+    assert last == later
+
+
+def test_personal_calls_of_a_request_cost_no_query_each(cast: Cast) -> None:
+    set_policy(cast, MINE, "always")
+    job = started(cast)
+
+    few = cost(lambda: propose(job, request(MINE), number=0))
+
+    assert cost(lambda: propose(job, *(request(MINE) for _ in range(4)), number=1)) == few
 
 
 def test_refused_edit_costs_the_same_as_an_unknown_message(cast: Cast) -> None:

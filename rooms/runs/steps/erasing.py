@@ -4,29 +4,17 @@ The caller holds the lock of the room, and records the events.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from functools import reduce
-from operator import or_
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
-from agents.tools.catalog import CATALOG
+from accounts.database.prepared_queries import insert
 from rooms import event_log
-from rooms.models import Message, Room, Run, ToolCall
+from rooms.models import Message, Quote, Run, ToolCall
 from rooms.protocol.events import DurableEvent
 from rooms.runs.steps import open_questions
 from rooms.runs.steps.calls import show
-
-READS: Final = [tool.id for tool in CATALOG if tool.key in ("read_message", "search_room")]
-"""The tools whose results have texts of the room's messages, each behind the id of its message.
-
-Their calls name the room (`ToolCall.quotes_room`): a room has fewer of them than it has runs.
-"""
-CLOCK_SKEW: Final = timedelta(hours=1)
-"""The clocks of two processes differ by less."""
 
 
 def erase_work(run: Run, answer: Message) -> list[DurableEvent]:
@@ -41,15 +29,15 @@ def erase_work(run: Run, answer: Message) -> list[DurableEvent]:
     return _empty(ToolCall.objects.filter(children=run))
 
 
-def forget(room: Room, messages: Sequence[Message]) -> list[DurableEvent]:
-    """Empty the results of tools that have read messages of a room; return the events.
+def quote(call: ToolCall, messages: Collection[UUID]) -> None:
+    """Store which messages the result of a call quotes, in the transaction that stores it."""
+    insert(*(Quote(call=call, message_id=message) for message in messages))
 
-    Of runs that ended after the first of the messages was posted: the others cannot have read one.
-    """
-    posted_at = min(message.created_at for message in messages) - CLOCK_SKEW
-    later = Q(run__ended_at__gte=posted_at) | Q(run__ended_at=None)
-    read = reduce(or_, (Q(result__contains=str(message.pk)) for message in messages))
-    return _empty(ToolCall.objects.filter(later, read, quotes_room=room.pk))
+
+def forget(messages: Sequence[Message]) -> list[DurableEvent]:
+    """Empty the results of tools that quote one of these messages; return the events."""
+    quoting = Quote.objects.filter(message__in=messages).values("call")
+    return _empty(ToolCall.objects.filter(pk__in=quoting).exclude(result=""))
 
 
 def is_outdated(read: Mapping[UUID, str]) -> bool:
@@ -68,6 +56,7 @@ def _empty(calls: QuerySet[ToolCall]) -> list[DurableEvent]:
     if not found:
         return []
     ToolCall.objects.filter(pk__in=[call.pk for call in found]).update(result="")
+    Quote.objects.filter(call__in=found).delete()
     shown: defaultdict[UUID, list[ToolCall]] = defaultdict(list)
     for call in found:
         call.result = ""

@@ -8,7 +8,7 @@ then.
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from typing import Concatenate, Final, ParamSpec, TypeVar
 from uuid import UUID
@@ -42,7 +42,6 @@ from rooms.runs.notifications import wakeup
 from rooms.runs.steps import erasing, policy
 from rooms.runs.steps.accepted_lines import EndedRequest, as_steering, take
 from rooms.runs.steps.calls import refuse, show, state_name
-from rooms.runs.steps.erasing import READS
 from rooms.runs.steps.past import result_of, stored_result
 
 P = ParamSpec("P")
@@ -152,7 +151,6 @@ def _new_call(run: Run, number: int, position: int, request: CallRequest) -> Too
         arguments_sha256=sha256(arguments.encode()).hexdigest(),
         definition_sha256=spec.sha256 if spec else "",
         extra=storable(request.extra),
-        quotes_room=run.room_id if spec and spec.id in READS else None,
     )
     if request.problem or spec is None:
         call.state, call.result = CallState.FAILED, storable(request.problem)[:MAX_STORED_RESULT]
@@ -167,9 +165,10 @@ def _set_states(room: Room, run: Run, calls: Sequence[ToolCall]) -> list[ToolCal
     A call on which no person may decide is denied: no decision could end its wait.
     """
     ruled = _rules_of(run, [call for call in calls if call.state == CallState.PROPOSED])
-    ask = {rule.tool for call, rule in ruled.items() if not policy.is_free(call, run, rule)}
     number = calls[0].request if calls else 0
-    decided = policy.decided_for_run(room, run, ask, number)
+    steered = cache(partial(policy.last_line_of_others, run, number))
+    ask = {rule.tool for call, rule in ruled.items() if not policy.is_free(call, rule, steered)}
+    decided = policy.decided_for_run(room, run, ask, steered)
 
     @cache
     def asked_of(deciders: str, *, personal: bool) -> list[str]:
@@ -237,11 +236,13 @@ def finish(job: Job, call_id: UUID, result: ToolResult, ms: int) -> None:
         return
     call.state = CallState.FAILED if result.failed else CallState.DONE
     # A service that deletes or edits a message holds the lock of the room, as this function does.
-    kept = "" if erasing.is_outdated(result.read) else result.text
-    call.result = storable(kept)[:MAX_STORED_RESULT]
+    is_outdated = erasing.is_outdated(result.read)
+    call.result = "" if is_outdated else storable(result.text)[:MAX_STORED_RESULT]
     call.short = storable(result.short)[:MAX_SHORT]
     call.ms = min(ms, MAX_TOKEN_COUNT)
     call.save(update_fields=["state", "result", "short", "ms"])
+    if not is_outdated:
+        erasing.quote(call, result.read)
     record(room, show(run, [call]))
 
 

@@ -47,8 +47,7 @@ def take_over(
     calls = list(run.calls.order_by("request", "position"))
     tools = {tool.id: tool for tool in spec.tools}
     changed = _settle(run, calls, tools)
-    for call in changed:
-        call.save(update_fields=["state", "denial"])
+    ToolCall.objects.bulk_update(changed, ["state", "denial"])
     events: list[DurableEvent] = [show(run, changed)] if changed else []
     return past_of(requests, calls, lines, tools), events
 

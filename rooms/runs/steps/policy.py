@@ -4,8 +4,10 @@ Each question is asked twice: when a call is proposed, and again before it runs,
 lie between. The rights of the asker are those of the run (`rooms.runs.crews.rights.unauthorized`).
 """
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -67,6 +69,10 @@ def rules_of(run: Run, tools: Collection[UUID]) -> dict[UUID, Rule]:
     }
 
 
+LastLine = Callable[[], int | None]
+"""Returns what `last_line_of_others` returns for the run and the request of calls."""
+
+
 def denial_of(call: ToolCall, rule: Rule | None) -> Denial | None:
     """Return why a call may not run, also if people allow it; None if it may.
 
@@ -80,7 +86,7 @@ def denial_of(call: ToolCall, rule: Rule | None) -> Denial | None:
     return None if rule.status.is_usable else Denial.NOT_ALLOWED
 
 
-def is_free(call: ToolCall, run: Run, rule: Rule) -> bool:
+def is_free(call: ToolCall, rule: Rule, steered: LastLine) -> bool:
     """Return True if the rule of a tool lets a call run without a decision of people.
 
     A personal call asks its asker once another user has steered the run: the arguments may be those
@@ -88,7 +94,7 @@ def is_free(call: ToolCall, run: Run, rule: Rule) -> bool:
     """
     if rule.policy != ToolPolicy.ALWAYS:
         return False
-    return not call.personal or last_line_of_others(run, call.request) is None
+    return not call.personal or steered() is None
 
 
 def refusal(run: Run, call: ToolCall) -> Denial | None:
@@ -106,7 +112,7 @@ def refusal(run: Run, call: ToolCall) -> Denial | None:
 
 def _complies(call: ToolCall, run: Run, rule: Rule) -> bool:
     if call.decided_by_id is None:
-        return is_free(call, run, rule)
+        return is_free(call, rule, partial(last_line_of_others, run, call.request))
     return not call.personal or call.decided_by_id == run.requested_by_id
 
 
@@ -216,23 +222,30 @@ def holds_for(earlier: ToolCall, call: ToolCall) -> bool:
 
 
 def decided_for_run(
-    room: Room, run: Run, tools: Collection[UUID], request: int
+    room: Room, run: Run, tools: Collection[UUID], steered: LastLine
 ) -> dict[UUID, ToolCall]:
     """Return by tool the earlier call of a run whose decision holds for the calls of a request.
 
     A decision ends with the right of the person who made it, and with the next line by which
-    another user than the asker steers the run.
+    another user than the asker steers the run. The number of queries does not depend on the number
+    of decisions.
     """
     if not tools:
         return {}
     held = run.calls.filter(tool__in=tools, for_run=True, decided_by__isnull=False)
     calls = list(held.order_by("decided_at"))
-    steered = last_line_of_others(run, request) if calls else None
-    found: dict[UUID, ToolCall] = {}
+    after = steered() if calls else None
+    calls = [call for call in calls if after is None or call.request > after]
+    by_rule: defaultdict[tuple[str, bool], set[UUID]] = defaultdict(set)
     for call in calls:
-        by = call.decided_by_id
-        if call.tool is None or by is None or (steered is not None and call.request <= steered):
-            continue
-        if may_decide(room, run, call.deciders, [by], personal=call.personal):
-            found[call.tool] = call
-    return found
+        if call.decided_by_id is not None:
+            by_rule[call.deciders, call.personal].add(call.decided_by_id)
+    may = {
+        (rule, personal): may_decide(room, run, rule, users, personal=personal)
+        for (rule, personal), users in by_rule.items()
+    }
+    return {
+        call.tool: call
+        for call in calls
+        if call.tool is not None and call.decided_by_id in may[call.deciders, call.personal]
+    }

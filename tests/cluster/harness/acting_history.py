@@ -17,7 +17,6 @@ _ANSWERED: Final = "mod(n, 20) = 0"
 _IS_QUESTION: Final = "mod(n, 800) IN (402, 410)"
 _DECIDED: Final = "turn = 0 AND mod(n, 8) = 0"
 _RUN: Final = ID.format(kind=3)
-_ROOM: Final = ROOM.replace("source.room_id", "%(room)s::uuid")
 _CALL: Final = "pg_temp.id_of(n * 2 + {turn}, 5)"
 _TURNS: Final = "places, generate_series(0, 1) AS turn"
 _VERSIONS: Final = "generate_series(0, {rooms}) AS place, generate_series(1, 10) AS version"
@@ -45,7 +44,6 @@ _COPIES: Final[dict[str, tuple[str, dict[str, str]]]] = {
             "run_id": _RUN,
             "position": "turn",
             "tool": "CASE WHEN turn = 1 THEN %(search)s::uuid ELSE source.tool END",
-            "quotes_room": f"CASE WHEN turn = 1 AND mod(n, 16) = 0 THEN {_ROOM} END",
             "state": f"CASE WHEN {_ENDED} OR turn = 1 THEN 'done' "
             f"WHEN {_ASKS} THEN 'asked' ELSE 'running' END",
             "expires_at": f"CASE WHEN {_DECIDED} THEN at + interval '1 day' "
@@ -55,6 +53,13 @@ _COPIES: Final[dict[str, tuple[str, dict[str, str]]]] = {
             "result": "CASE WHEN turn = 1 THEN 'message ' || pg_temp.id_of(n - 5, 2) "
             "|| repeat(' and what it says', 60) ELSE 'It is done.' END",
             "created_at": "at",
+        },
+    ),
+    "rooms_quote": (
+        "places WHERE source.call_id = %(quote)s AND mod(n, 16) = 0",
+        {
+            "call_id": _CALL.format(turn=1),
+            "message_id": "pg_temp.id_of(n - 5, 2)",
         },
     ),
     "rooms_runprompt": (  # one of 500 is older than 30 days
@@ -112,8 +117,8 @@ _LINKS: Final = (
 _SOURCES: Final = {
     "run": "SELECT run_id FROM rooms_toolcall WHERE state = 'asked'",
     "call": "SELECT id FROM rooms_toolcall WHERE state = 'asked'",
-    "room": "SELECT room_id FROM rooms_run WHERE state = 'waiting'",
     "user": "SELECT requested_by_id FROM rooms_run WHERE state = 'waiting'",
+    "quote": "SELECT call_id FROM rooms_quote",
     "steer": "SELECT id FROM rooms_steer",
     "question": "SELECT call_id FROM rooms_question",
     "summary": "SELECT id FROM rooms_roomsummary",

@@ -19,6 +19,7 @@ from rooms.api.questions import get_questions
 from rooms.models import (
     Message,
     QuestionAnswer,
+    Quote,
     Room,
     RoomRole,
     RoomSummary,
@@ -29,6 +30,7 @@ from rooms.models import (
     SummaryState,
 )
 from rooms.pages.acting import to_decide
+from rooms.pages.sidebar import shell_context
 from rooms.permissions import VIEW, access_call, access_prompt
 from rooms.runs import queue
 from rooms.runs.lifecycle import Job
@@ -73,6 +75,7 @@ def prepare(user: User, room: Room, persona: Persona) -> Waiting:
     run = Run.objects.get(pk=waits.run)
     author: Any = {"user": user, "author_name": user.name, "author_handle": user.handle}
     Steer.objects.create(run=run, text="Shorter, please.", request=0, **author)
+    Quote.objects.create(call_id=waits.call, message_id=run.message_id)
     QuestionAnswer.objects.create(question_id=waits.question, text="Yes.", **author)
     Round.objects.create(room=room, message_id=run.message_id, requested_by=user)
     RunPrompt.objects.create(run=run, attempt=1, content=urandom(1_000))
@@ -164,7 +167,7 @@ class ActingRequests:
         self._asks_of(self._user)
 
     def _asks_of(self, user: User) -> None:
-        to_decide.rooms_that_ask(user, self._team)
+        shell_context(user, self._team)
         to_decide.waiting_items(user, self._team)
 
     def list_of_approvals(self) -> None:

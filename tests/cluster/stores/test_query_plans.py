@@ -19,6 +19,7 @@ from tests.cluster.harness.services import Postgres, Redis
 LARGE = {
     *("rooms_message", "rooms_roomevent", "rooms_run", "accounts_auditentry"),
     *("rooms_toolcall", "rooms_modelrequest", "rooms_runprompt", "rooms_question"),
+    "rooms_quote",
 }
 ROWS, ROOMS = 12_000, 40
 MOST_DISCARDED = 1_000
@@ -27,7 +28,7 @@ IN_BULK = {"purge", "search_of_a_persona"}
 """Requests that read a bounded number of rows at once, which is most of a table of this test."""
 MISSED = (
     *("message_seq_once", "room_event_seq_once", "run_of_room"),
-    *("message_in_room", "message_of_thread", "tool_call_once", "tool_call_quotes"),
+    *("message_in_room", "message_of_thread", "tool_call_once", "quote_of_message"),
 )
 """Indexes without which a request reads a whole table. Each is dropped once, to show that."""
 KEYS = {
@@ -39,6 +40,7 @@ KEYS = {
     "run_of_round",
     "run_stopped_by",
     "rooms_modelrequest_pkey",
+    "rooms_quote_pkey",
     "tool_call_decided_by",
     "tool_call_shown_by",
     "rooms_run_requested_by_id_723b6b1b",

@@ -73,7 +73,7 @@ def test_events_and_steps_have_neither_arguments_nor_results(cast: Cast) -> None
     call = request(SEND, '{"secret": "CANARY"}')
     propose(job, call)
     ToolCall.objects.update(state=CallState.ALLOWED, decided_by=cast.member)
-    execute(job, call.id, text="CANARY of a result")
+    execute(job, call.id, "CANARY of a result")
 
     assert "CANARY" not in str(Message.objects.get(pk=job.message).steps)
     assert not any(b"CANARY" in event.frame for event in events_after(cast.room.pk, 0))
