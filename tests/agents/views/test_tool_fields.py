@@ -95,6 +95,7 @@ def test_an_editor_sees_that_moderators_go_on_deciding(
 ) -> None:
     held = [ToolChoice(CLOCK, "ask", "moderators")]
     services.update_persona(user=cast.admin, persona_id=cast.persona.pk, tools=held)
+    cast.persona.refresh_from_db()
     client = browse(getattr(cast, editor(cast)))
     form = persona_form(cast) | {f"tool-{CLOCK}": "ask"}
 
