@@ -102,11 +102,12 @@ def _parse(url: str) -> httpx.URL:
     check_characters(url)
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL:
+        host = parsed.host  # raises ValueError for a name that is no IDNA; so would each request
+    except (httpx.InvalidURL, ValueError):
         raise EgressRefused(
             _("Enter the full address, for example https://api.example.com/v1.")
         ) from None
-    if parsed.scheme not in PORTS or not _HOST_PATTERN.fullmatch(_host(parsed)):
+    if not host or parsed.scheme not in PORTS or not _HOST_PATTERN.fullmatch(_host(parsed)):
         raise EgressRefused(_("Enter the full address, for example https://api.example.com/v1."))
     return parsed
 

@@ -87,12 +87,12 @@ async def discover(url: str, challenge: str, team: UUID) -> Metadata:
     described = await _first(well_known.resource_urls(url, challenge), team)
     issuer, resource, scopes = well_known.origin(url), url, None
     if described is not None:
-        resource = _text(described, "resource") or url
+        resource = _safe(_text(described, "resource") or url)
         if not well_known.covers(resource, url):
             raise OAuthFailed("wrong_resource")
         issuers = described.get("authorization_servers")
         if isinstance(issuers, list) and issuers and isinstance(issuers[0], str):
-            issuer = issuers[0]
+            issuer = _safe(issuers[0])
         scopes = described.get("scopes_supported")
     found = await _first(well_known.issuer_urls(issuer), team)
     if found is None:
@@ -335,9 +335,10 @@ def _checked(url: str) -> httpx.URL:
         raise guard.EgressRefused
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL:
+        has_host = bool(parsed.host)  # raises ValueError for a name that is no IDNA
+    except (httpx.InvalidURL, ValueError):
         raise guard.EgressRefused from None
-    if parsed.userinfo or not parsed.host:
+    if parsed.userinfo or not has_host:
         raise guard.EgressRefused
     if parsed.scheme != "https" and not guard.is_allowed_url(parsed):
         raise guard.EgressRefused
@@ -346,8 +347,11 @@ def _checked(url: str) -> httpx.URL:
 
 def _endpoint(found: Mapping[str, Any], name: str, *, optional: bool = False) -> str:
     url = _text(found, name)
-    if not url and optional:
-        return ""
+    return "" if not url and optional else _safe(url)
+
+
+def _safe(url: str) -> str:
+    """Return an address of a server if it may be requested or shown."""
     try:
         _checked(url)
     except guard.EgressRefused:
@@ -358,12 +362,16 @@ def _endpoint(found: Mapping[str, Any], name: str, *, optional: bool = False) ->
 def _scope(scopes: object) -> str:
     if not isinstance(scopes, list):
         return ""
-    return " ".join(scope for scope in scopes[:50] if isinstance(scope, str))[:MAX_LENGTH]
+    printable = (each for each in scopes[:50] if isinstance(each, str) and each.isprintable())
+    return " ".join(printable)[:MAX_LENGTH]
 
 
 def _text(found: Mapping[str, Any], name: str) -> str:
+    """Return a text that can be stored and sent again: not one with NUL or a lone surrogate."""
     value = found.get(name)
-    return value if isinstance(value, str) and len(value) <= MAX_LENGTH else ""
+    if not isinstance(value, str) or len(value) > MAX_LENGTH or not value.isprintable():
+        return ""
+    return value
 
 
 def _is_header_value(text: str) -> bool:

@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
-from urllib.parse import urlsplit
 from uuid import UUID
 
+import httpx
 from django.conf import settings
 from django.db import transaction
 from django.urls import reverse
@@ -31,6 +31,8 @@ from agents.permissions import MANAGE, access_mcp_server
 from agents.provider_keys import KeyUnreadable
 
 R = TypeVar("R")
+SECONDS: Final = 30.0
+"""For all requests of one half of a sign-in: a server may be slow to answer each of them."""
 SignInState = Literal["none", "signed_in", "ended"]
 """`ended` if the server accepts the tokens no longer, so that a person has to sign in again."""
 
@@ -113,7 +115,8 @@ def start_sign_in(*, user: User, server_id: UUID) -> SignInStart:
         metadata, client, redirect_uri=redirect_uri(), state=state, verifier=verifier
     )
     kept = {"server": str(server.pk), "verifier": verifier, "issuer": metadata.issuer}
-    return SignInStart(url=url, host=urlsplit(url).netloc, state=state, kept=kept)
+    host = httpx.URL(url).netloc.decode("ascii")  # a name in other letters can look like another
+    return SignInStart(url=url, host=host, state=state, kept=kept)
 
 
 def finish_sign_in(
@@ -203,8 +206,16 @@ def _lock(
 
 
 def _run(steps: Coroutine[Any, Any, R]) -> R:
+    """Return the result of requests, within SECONDS; raise Invalid with a sentence."""
+
+    async def in_time() -> R:
+        async with asyncio.timeout(SECONDS):
+            return await steps
+
     try:
-        return asyncio.run(steps)
+        return asyncio.run(in_time())
+    except TimeoutError:
+        raise Invalid(SENTENCES["unreachable"]) from None
     except OAuthFailed as failure:
         raise Invalid(SENTENCES.get(failure.code, FAILED)) from None
     except KeyUnreadable:

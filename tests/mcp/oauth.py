@@ -35,6 +35,7 @@ class Protected(Hostile):
     expires_in: int = 3_600
     refusal: tuple[int, str] = (400, '{"error": "invalid_grant"}')
     redirect_token: str = ""
+    client_id: str = ""
     accounts: list[str] = field(default_factory=list)
 
     @property
@@ -103,7 +104,8 @@ class Protected(Hostile):
             await _send_json(exchange, self.metadata())
         elif path == "/register":
             self.registered.append(json.loads(await exchange.body()))
-            await _send_json(exchange, {"client_id": f"client-{len(self.registered)}"}, 201)
+            client_id = self.client_id or f"client-{len(self.registered)}"
+            await _send_json(exchange, {"client_id": client_id}, 201)
         elif path == "/token" and self.redirect_token:
             await exchange.respond(307, "", {"location": self.redirect_token})
         elif path == "/token":

@@ -167,6 +167,63 @@ def test_metadata_that_is_not_safe_is_refused(
     assert _start(client_of(cast.admin), server) == ""
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"authorization_servers": ["https://["]},
+        {"authorization_servers": ["https://a\u2100b.example.com"]},
+        {"authorization_servers": ["https://xn--a.example.com"]},
+        {"authorization_servers": ["x"]},
+        {"resource": "https://["},
+        {"resource": "https://xn--a.example.com/mcp"},
+    ],
+    ids=str,
+)
+def test_an_address_that_cannot_be_read_ends_the_sign_in(
+    cast: Cast, protected: Protected, changes: dict[str, Any]
+) -> None:
+    server = add_server(cast, protected)
+    protected.resource_changes = changes
+
+    page = client_of(cast.admin).post(f"/mcp/{server.pk}/sign-in/")
+
+    assert page.status_code == 200
+    assert "/authorize?" not in page.content.decode()
+
+
+def test_what_no_database_stores_is_left_out_of_a_sign_in(cast: Cast, protected: Protected) -> None:
+    server = add_server(cast, protected)
+    protected.resource_changes = {"scopes_supported": ["tools", "\x00", "\ud800"]}
+    protected.client_id = "client-\x00"
+
+    refused = client_of(cast.admin).post(f"/mcp/{server.pk}/sign-in/")
+    protected.client_id = ""
+    query = dict(parse_qsl(urlsplit(_start(client_of(cast.admin), server)).query))
+
+    assert "/authorize?" not in refused.content.decode()
+    assert query["scope"] == "tools"
+
+
+def test_the_host_of_a_sign_in_is_shown_in_ascii(cast: Cast, protected: Protected) -> None:
+    server = add_server(cast, protected)
+    protected.changes = {"authorization_endpoint": "https://\u0430pple.example.com/authorize"}
+
+    page = client_of(cast.admin).post(f"/mcp/{server.pk}/sign-in/").content.decode()
+
+    assert "xn--pple-43d.example.com" in page
+
+
+def test_a_sign_in_at_a_slow_server_ends_in_time(
+    cast: Cast, protected: Protected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = add_server(cast, protected)
+    monkeypatch.setattr(mcp_sign_in, "SECONDS", 0.0)
+
+    page = client_of(cast.admin).post(f"/mcp/{server.pk}/sign-in/").content.decode()
+
+    assert "cannot be reached" in page
+
+
 @pytest.mark.parametrize("what", ["metadata", "resource", "registration", "token", "redirect"])
 def test_no_address_of_a_sign_in_reaches_a_private_host(
     cast: Cast, protected: Protected, good: Running, settings: Settings, what: str
