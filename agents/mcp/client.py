@@ -228,7 +228,7 @@ class Session:
             return McpFailed("timeout")
         if code == types.CONNECTION_CLOSED:
             return McpFailed("lost")
-        return McpFailed("failed", clean_lines(message)[:MAX_ERROR_TEXT])
+        return McpFailed("failed", clean_lines(message[: 2 * MAX_ERROR_TEXT])[:MAX_ERROR_TEXT])
 
 
 class _Session(mcp.ClientSession):

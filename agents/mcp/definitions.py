@@ -20,6 +20,7 @@ MAX_TITLE: Final = 80
 MAX_NAME: Final = 64
 """The length of a name that providers accept for a function."""
 
+_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _PATTERN_KEYWORDS: Final = frozenset({"pattern", "patternProperties"})
 _REFERENCES: Final = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
 
@@ -126,7 +127,8 @@ def _clean(value: object, depth: int, *, is_schema: bool) -> object:
         raise Refused
     if isinstance(value, Mapping):
         copy = {}
-        for key, part in value.items():
+        for name, part in value.items():
+            key = _storable(name)
             if is_schema and key in _REFERENCES and not str(part).startswith("#"):
                 raise Refused
             if is_schema and _is_dropped(key, part):
@@ -136,7 +138,12 @@ def _clean(value: object, depth: int, *, is_schema: bool) -> object:
         return copy
     if isinstance(value, list):
         return [_clean(part, depth + 1, is_schema=is_schema) for part in value]
-    return value
+    return _storable(value) if isinstance(value, str) else value
+
+
+def _storable(text: str) -> str:
+    """Return the text without NUL, which PostgreSQL does not store in JSON."""
+    return text.replace("\x00", "")
 
 
 def _is_dropped(keyword: str, part: object) -> bool:
@@ -163,17 +170,16 @@ def model_name(server: str, tool: str, taken: Iterable[str] = ()) -> str:
 
 def clean_lines(text: str) -> str:
     """Return the text without control characters, except tab and line feed."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(
-        character
-        for character in text
-        if character in "\n\t" or (character >= " " and not "\x7f" <= character <= "\x9f")
-    )
+    return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def one_line(text: str, length: int) -> str:
-    """Return the printable characters of the text, at most `length` of them."""
-    printable = "".join(character if character.isprintable() else " " for character in text)
+    """Return the printable characters of the text, at most `length` of them.
+
+    Only the start of a text of megabytes is read: this may run on the event loop.
+    """
+    start = text[: 8 * length]
+    printable = "".join(character if character.isprintable() else " " for character in start)
     return " ".join(printable.split())[:length]
 
 

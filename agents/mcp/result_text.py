@@ -27,7 +27,8 @@ def describe(result: types.CallToolResult) -> str:
 
 def bounded(text: str, *, cut: bool = False) -> str:
     """Return at most MAX_TEXT_BYTES bytes of the text, and say what is missing."""
-    encoded = clean_lines(text).encode(errors="replace")
+    cut = cut or len(text) > MAX_TEXT_BYTES
+    encoded = clean_lines(text[:MAX_TEXT_BYTES]).encode(errors="replace")
     if len(encoded) <= MAX_TEXT_BYTES - len(CUT) and not cut:
         return encoded.decode()
     return encoded[: MAX_TEXT_BYTES - len(CUT)].decode(errors="ignore") + CUT

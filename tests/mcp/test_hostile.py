@@ -4,6 +4,8 @@ import asyncio
 import json
 import logging
 import time
+import timeit
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,8 +14,14 @@ import pytest
 
 from agents.mcp import client
 from agents.mcp.client import Session
-from agents.mcp.definitions import MAX_SCHEMA_LIST, MAX_TOOLS, model_name, read_listing
-from agents.mcp.result_text import MAX_TEXT_BYTES
+from agents.mcp.definitions import (
+    MAX_SCHEMA_LIST,
+    MAX_TOOLS,
+    model_name,
+    one_line,
+    read_listing,
+)
+from agents.mcp.result_text import MAX_TEXT_BYTES, bounded
 from agents.mcp.transport import MAX_RESPONSE_BYTES, MAX_STREAMS, McpFailed
 from tests.agents.engine.answers import TEAM
 from tests.deadlines import DEADLINE, scaled
@@ -145,6 +153,18 @@ async def test_results_are_cut(session: Session) -> None:
     assert many.count("part") == 200
 
 
+@pytest.mark.parametrize(
+    "clean", [bounded, lambda text: one_line(text, 400)], ids=["bounded", "one_line"]
+)
+def test_what_is_cut_is_not_read_on_the_event_loop(clean: Callable[[str], str]) -> None:
+    """Compare two texts on the same machine: each is much longer than what is kept of it."""
+
+    def seconds(text: str) -> float:
+        return min(timeit.repeat(lambda: clean(text), number=1, repeat=5))
+
+    assert seconds("x" * 20 * MAX_TEXT_BYTES) < 8 * seconds("x" * 2 * MAX_TEXT_BYTES)
+
+
 async def test_a_stream_that_ends_again_and_again_is_given_up(hostile: Hostile) -> None:
     hostile.stream_ends = True
     session = Session(url=hostile.url, team=TEAM)
@@ -229,6 +249,24 @@ def test_patterns_of_a_schema_are_dropped_and_properties_of_that_name_kept() -> 
     assert definition.parameters == {
         "type": "object",
         "properties": {"pattern": {"type": "string"}, "id": {"type": "string"}},
+    }
+
+
+def test_a_schema_has_no_nul_which_postgresql_does_not_store() -> None:
+    properties = {"a\0": {"type": "string", "pa\0ttern": "(a+)+$", "enum": ["\0b"]}}
+    schema = {"type": "object", "properties": properties, "description": "nul: \0"}
+    listing = read_listing(
+        [
+            tool("fine", inputSchema=schema),
+            tool("other", inputSchema={"type": "object", "$r\0ef": "http://169.254.169.254/"}),
+        ]
+    )
+
+    (definition,) = listing.tools
+    assert definition.parameters == {
+        "type": "object",
+        "properties": {"a": {"type": "string", "enum": ["b"]}},
+        "description": "nul: ",
     }
 
 
