@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeGuard
 
+from agents.engine.stream.surrogates import join_surrogates
 from agents.tool_types import MAX_ARGUMENTS
 
 MAX_STEPS: Final = 100_000
@@ -68,7 +69,7 @@ def read(text: str) -> tuple[str, dict[str, Any]]:
         raise WrongArguments("The arguments are not a JSON object.")
     if _depth(value) > MAX_DEPTH:
         raise WrongArguments("The arguments are nested too deeply.")
-    written = written.encode("utf-8", "replace").decode()  # without lone surrogates
+    written = join_surrogates(written)  # a provider may split a pair over two fragments
     if len(written) > MAX_ARGUMENTS:
         raise WrongArguments(TOO_LONG)
     # What is executed is read from the text that is stored, and shown to the people who decide.

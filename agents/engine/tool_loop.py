@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 from accounts.ids import new_id
 from agents.engine import prompt, tool_arguments
 from agents.engine.prompt import Message
+from agents.engine.stream.surrogates import join_surrogates
 from agents.engine.toolbox import CallerFailed, Toolbox
 from agents.engine_types import (
     AnswerFailed,
@@ -161,7 +162,7 @@ class ToolLoop:
     def _read_call(self, call: dict[str, Any], own_id: str, reasoning: str) -> CallRequest:
         name = re.sub(r"[^a-zA-Z0-9_-]", "_", call["function"]["name"])[:MAX_NAME] or "unknown"
         call_id = call["id"]
-        if call_id in self._ids or len(call_id) > MAX_ID:
+        if call_id in self._ids or len(call_id) > MAX_ID or not call_id.isprintable():
             call_id = own_id
         self._ids.add(call_id)
         spec = self._toolbox.find(call["function"]["name"])
@@ -232,7 +233,7 @@ def _extra(content: object, reasoning: str) -> str:
     """Return what the provider wants back with a call: its own field, and that of its message."""
     fields = {"extra_content": content} if content else {}
     extra = {"call": fields, "message": {"reasoning_content": reasoning} if reasoning else {}}
-    written = json.dumps(extra, ensure_ascii=False).encode("utf-8", "replace").decode()
+    written = join_surrogates(json.dumps(extra, ensure_ascii=False))
     return written if (content or reasoning) and len(written) <= MAX_EXTRA else ""
 
 

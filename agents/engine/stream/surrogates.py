@@ -5,6 +5,11 @@ from typing import Final
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
+def join_surrogates(text: str) -> str:
+    """Return the text with surrogate pairs joined, and U+FFFD in place of lone surrogates."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 class SurrogateJoiner:
     """Joins a surrogate pair that a provider has split over two chunks.
 
@@ -21,8 +26,7 @@ class SurrogateJoiner:
             return text.replace("\0", REPLACEMENT)
         if "\ud800" <= text[-1] <= "\udbff":
             text, self._high = text[:-1], text[-1]
-        whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        return whole.replace("\0", REPLACEMENT)
+        return join_surrogates(text).replace("\0", REPLACEMENT)
 
     def flush(self) -> str:
         """Return U+FFFD if a high surrogate is left at the end of the answer, else ""."""

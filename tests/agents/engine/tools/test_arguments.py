@@ -33,8 +33,8 @@ def test_arguments_are_read_as_they_were_written(arguments: dict[str, Any]) -> N
 def test_what_is_executed_is_what_is_stored() -> None:
     stored, value = read('{"a": "\\ud800", "b": "\\u0000"}')
 
-    assert stored == '{"a": "?", "b": "\\u0000"}'
-    assert value == {"a": "?", "b": "\0"}
+    assert stored == '{"a": "\ufffd", "b": "\\u0000"}'
+    assert value == {"a": "\ufffd", "b": "\0"}
 
 
 @pytest.mark.parametrize("text", ["", " \n", "{}", "null", " { } "])

@@ -141,6 +141,21 @@ async def test_arguments_may_be_cut_at_any_character(settings: Settings) -> None
     ] * len(cases)
 
 
+async def test_a_pair_of_surrogates_may_be_cut_and_an_id_may_be_unusable(
+    settings: Settings,
+) -> None:
+    case = dialect(
+        json.dumps(calls(fragment("look", '{"q": "\ud83d', index=0, id="\ud83d"))),
+        json.dumps(calls(fragment(None, '\ude00"}', index=0))),
+    )
+
+    ((answer, executed, sent),) = (await ask_each(settings, {"cut": case})).values()
+
+    assert executed == [("look", {"q": "😀"})]
+    assert answer.code is None
+    assert "call_0_0" in str(sent)
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_response_may_be_cut_at_any_byte(settings: Settings, seed: int) -> None:
     """Send the bytes of each dialect in pieces of random sizes; the first seed sends each alone."""
