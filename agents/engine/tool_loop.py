@@ -33,6 +33,8 @@ R = TypeVar("R")
 MAX_ID: Final = 64
 """Our own bound: providers use up to 40 characters."""
 MAX_NAME: Final = 64
+STORE_SECONDS: Final = 0.3
+"""How long a stop waits for the result of a call to be stored."""
 LATER: Final = frozenset({"proposed", "asked", "running"})
 """States of calls whose results come later, from people or from other runs."""
 
@@ -219,9 +221,24 @@ class ToolLoop:
         if result is None:
             return None
         ms = round((loop.time() - began) * 1000)
-        await _of_caller(self._journal.finish(call.id, result, ms))
+        await self._store(call, result, ms)
         self._stream.emit(ToolFinished(str(call.id), call.name, result.short or title, ms))
         return result
+
+    async def _store(self, call: CallRequest, result: ToolResult, ms: int) -> None:
+        """Store the result of a call, also if the answer is stopped meanwhile.
+
+        A worker that restarts would leave the call `unknown` otherwise.
+        """
+        storing = asyncio.create_task(_of_caller(self._journal.finish(call.id, result, ms)))
+        try:
+            await asyncio.shield(storing)
+        except asyncio.CancelledError:
+            await asyncio.wait({storing}, timeout=STORE_SECONDS)
+            storing.cancel()
+            if storing.done() and not storing.cancelled():
+                storing.exception()  # retrieved, or asyncio logs it when the task is collected
+            raise
 
 
 def _said(text: str) -> list[Message]:

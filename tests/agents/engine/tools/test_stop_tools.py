@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -120,6 +121,30 @@ async def test_a_tool_that_ignores_its_cancellation_does_not_hold_a_stop(
 
     assert task.cancelled()
     assert ended - began < 1
+
+
+async def test_a_result_is_stored_although_the_answer_is_stopped_meanwhile(
+    provider: Provider,
+) -> None:
+    storing = asyncio.Event()
+
+    class Journal(MemoryJournal):
+        async def finish(self, call: UUID, result: ToolResult, ms: int) -> None:
+            storing.set()
+            await asyncio.sleep(0.02)
+            await super().finish(call, result, ms)
+
+    stage, journal = Watched(provider), Journal()
+    task = asyncio.create_task(stage.ask("USE look {}", journal=journal))
+    async with asyncio.timeout(DEADLINE):
+        await storing.wait()
+
+    task.cancel()
+    await asyncio.wait({task}, timeout=DEADLINE)
+
+    assert task.cancelled()
+    assert journal.state_of("look") == "done"
+    assert len(asyncio.all_tasks()) == 1
 
 
 async def test_a_tool_that_takes_too_long_is_stopped_and_the_answer_goes_on(
