@@ -1,5 +1,6 @@
 """Encrypts provider keys at rest: a copy of the database is useless without the secret key."""
 
+import json
 from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -30,6 +31,12 @@ def decrypt(stored: str) -> str:
         return _fernet().decrypt(stored.encode()).decode()
     except InvalidToken as error:
         raise KeyUnreadable from error
+
+
+def decrypt_headers(stored: str) -> dict[str, str]:
+    """Return the decrypted headers of a tool server, or raise KeyUnreadable; none for ""."""
+    headers: dict[str, str] = json.loads(decrypt(stored)) if stored else {}
+    return headers
 
 
 def rotate(stored: str) -> str:

@@ -20,6 +20,7 @@ from agents.mcp.listing import store_listing
 from agents.mcp.threads import in_thread
 from agents.mcp.transport import FailureCode, McpFailed
 from agents.models import McpServer, Tool
+from agents.provider_keys import KeyUnreadable, decrypt_headers
 from agents.tool_types import McpSpec, ToolResult, ToolSpec
 
 # The words are for models, and quote nothing of the server.
@@ -103,8 +104,8 @@ class _Server:
 
     async def call(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> ToolResult:
         """Call a tool; once more if the server has not carried it out for want of a session."""
-        if self._session is not None:  # the role of the asker may have changed since it was opened
-            await in_thread(tokens.check_asker, self._spec)
+        if self._session is not None:  # access may have been removed since it was opened
+            await in_thread(_check_access, self._spec)
         for is_last in (False, True):
             session = await self._ready()
             if spec.id not in self._usable:
@@ -143,8 +144,7 @@ class _Server:
         return await self._start()
 
     async def _start(self) -> Session:
-        if not await in_thread(_is_current, self._spec):
-            raise McpFailed("not_allowed")
+        await in_thread(_check_access, self._spec)
         session = Session(url=self._spec.url, team=self._spec.team_id, headers=self._headers())
         self._started.append(session)
         await session.open()
@@ -186,9 +186,21 @@ def _way_out(failure: McpFailed, server: McpSpec) -> str:
     return f" {who} can sign in again at {tokens.sign_in_url(server.id)} and then ask again."
 
 
-def _is_current(spec: McpSpec) -> bool:
-    """Return True if the server is still enabled, with the address that the run has copied."""
-    return McpServer.objects.filter(pk=spec.id, url=spec.url, enabled=True).exists()
+def _check_access(spec: McpSpec) -> None:
+    """Raise McpFailed if the server is disabled or not the one that the run has copied any more.
+
+    The address, the headers or the kind of access may have changed, or a sign-in been removed.
+    """
+    rows = McpServer.objects.filter(pk=spec.id, url=spec.url, auth=spec.auth, enabled=True)
+    server = rows.filter(personal=spec.user is not None).first()
+    try:
+        is_current = server and decrypt_headers(server.headers_encrypted) == spec.headers
+    except KeyUnreadable:
+        is_current = False
+    if not is_current:
+        raise McpFailed("not_allowed")
+    if spec.auth == "oauth":
+        tokens.check_sign_in(spec)
 
 
 def _compare(server_id: UUID, listing: Listing) -> frozenset[UUID]:

@@ -95,7 +95,18 @@ def access_token_sync(server: McpSpec) -> str:
         time.sleep(WAIT_SECONDS)
 
 
-def check_asker(server: McpSpec) -> None:
+def check_sign_in(server: McpSpec) -> None:
+    """Raise McpFailed if there is no sign-in that a run may use, or if it has ended."""
+    _check_asker(server)
+    if not _sign_ins(server).exists():
+        raise McpFailed("sign_in")
+
+
+def _sign_ins(server: McpSpec) -> QuerySet[McpSignIn]:
+    return McpSignIn.objects.filter(server=server.id, user=server.user, has_ended=False)
+
+
+def _check_asker(server: McpSpec) -> None:
     """Raise McpFailed if the asker of a run may not use the own account: a guest keeps the row."""
     if server.user is None:
         return
@@ -135,9 +146,8 @@ def _tokens_of(row: McpSignIn) -> Tokens:
 
 def _read(server: McpSpec) -> _SignIn:
     """Return the sign-in that a run uses; raise McpFailed if there is none that it may use."""
-    check_asker(server)
-    rows = McpSignIn.objects.select_related("server")
-    row = rows.filter(server=server.id, user=server.user, has_ended=False).first()
+    _check_asker(server)
+    row = _sign_ins(server).select_related("server").first()
     if row is None:
         raise McpFailed("sign_in")
     try:

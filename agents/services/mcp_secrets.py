@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.utils.translation import gettext_lazy as _
 
 from agents.models import McpAuth, McpServer
-from agents.provider_keys import KeyUnreadable, decrypt, encrypt
+from agents.provider_keys import KeyUnreadable, decrypt_headers, encrypt
 from agents.services.validation import clean_text, reject
 
 MAX_HEADERS: Final = 10
@@ -24,9 +24,7 @@ _RESERVED: Final = frozenset(
 
 def stored_headers(server: McpServer) -> dict[str, str]:
     """Return the stored headers, decrypted; raise KeyUnreadable."""
-    stored = server.headers_encrypted
-    headers: dict[str, str] = json.loads(decrypt(stored)) if stored else {}
-    return headers
+    return decrypt_headers(server.headers_encrypted)
 
 
 def header_names(server: McpServer) -> list[str]:

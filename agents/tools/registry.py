@@ -14,7 +14,7 @@ from accounts.database.prepared_queries import Parameter, PreparedQuery
 from accounts.models import Team
 from agents.models import McpServer, Persona, PersonaTool, Tool, ToolPolicy
 from agents.models.tools import MAX_TOOL_NAME
-from agents.provider_keys import KeyUnreadable, decrypt
+from agents.provider_keys import KeyUnreadable, decrypt_headers
 from agents.tool_types import McpSpec, ToolSpec
 from agents.tools.catalog import CATALOG, OWN_TOOLS, OwnTool
 
@@ -166,14 +166,13 @@ def _spec(row: Tool, asker: UUID | None) -> list[ToolSpec]:
 
 
 def _server(server: McpServer, asker: UUID | None) -> McpSpec:
-    headers = server.headers_encrypted
     return McpSpec(
         id=server.pk,
         team_id=server.team_id,
         url=server.url,
         auth=cast("Literal['none', 'bearer', 'oauth']", server.auth),
         user=asker if server.personal else None,
-        headers=json.loads(decrypt(headers)) if headers else {},
+        headers=decrypt_headers(server.headers_encrypted),
     )
 
 

@@ -186,6 +186,24 @@ async def test_a_server_that_was_changed_during_the_run_gets_no_request(
     assert good.requests == []
 
 
+@pytest.mark.parametrize(
+    "change", [{"enabled": False}, {"headers": {}}, {"auth": "bearer", "token": "new"}], ids=str
+)
+async def test_a_server_that_was_changed_after_a_call_gets_no_further_one(
+    cast: Cast, good: Running, change: dict[str, Any]
+) -> None:
+    server = await in_thread(add_server, cast, good.url, headers={"X-Key": "old"})
+    tools = await in_thread(tool_specs, server)
+    async with Sessions() as sessions:
+        first = await sessions.call(tools["echo"], {"text": "hello"})
+        await in_thread(lambda: update_mcp_server(user=cast.admin, server_id=server.pk, **change))
+        refused = await sessions.call(tools["echo"], {"text": "hello"})
+
+    assert first.text == "hello"
+    assert refused.short == "not allowed"
+    assert [name for name, _ in good.called] == ["echo"]
+
+
 def test_each_failure_has_words() -> None:
     assert set(FAILURES) == set(get_args(FailureCode))
     assert set(SENTENCES) == set(get_args(FailureCode))

@@ -105,6 +105,24 @@ async def test_each_person_uses_the_own_account_of_a_personal_server(
     assert f"/mcp/{server.pk}/sign-in/" in refused.text
 
 
+async def test_no_call_is_made_after_the_sign_in_was_removed(
+    cast: Cast, protected: Protected
+) -> None:
+    def prepare() -> tuple[McpServer, dict[str, Any]]:
+        server = add_server(cast, protected, personal=True)
+        sign_in(client_of(cast.admin), server, protected, "admin@example.com")
+        return server, tool_specs(server, cast.admin.pk)
+
+    server, tools = await in_thread(prepare)
+    async with Sessions() as sessions:
+        assert (await sessions.call(tools["fine"], {})).text == "fine"
+        await in_thread(lambda: mcp_sign_in.sign_out(user=cast.admin, server_id=server.pk))
+        refused = await sessions.call(tools["fine"], {})
+
+    assert (refused.failed, refused.short) == (True, "needs a sign-in")
+    assert [name for name, _ in protected.called] == ["fine"]
+
+
 def test_a_state_belongs_to_its_session_and_is_used_once(cast: Cast, protected: Protected) -> None:
     server = add_server(cast, protected, personal=True)
     victim, attacker = client_of(cast.member), client_of(cast.owner)
