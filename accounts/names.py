@@ -139,9 +139,13 @@ def tell_apart(speakers: Mapping[S, tuple[str, str]]) -> dict[S, str]:
     """Return a label for each speaker, of its name and handle: the name if it is unique.
 
     Names that readers can confuse get the handle: `Kim (kim2)`. So do names that look like the
-    label of another speaker. Labels are unique if handles are.
+    label of another speaker, or end in a parenthesis: they could be the label of a speaker who is
+    not among these. Labels are unique if handles are.
     """
-    labels = {speaker: name for speaker, (name, _handle) in speakers.items()}
+    labels = {
+        speaker: f"{name} ({handle})" if _ends_in_parenthesis(name) else name
+        for speaker, (name, handle) in speakers.items()
+    }
     while True:
         count = Counter(map(look_alike_key, labels.values()))
         confusable = [
@@ -153,6 +157,10 @@ def tell_apart(speakers: Mapping[S, tuple[str, str]]) -> dict[S, str]:
             return labels
         for speaker in confusable:
             labels[speaker] = "{} ({})".format(*speakers[speaker])
+
+
+def _ends_in_parenthesis(name: str) -> bool:
+    return unicodedata.normalize("NFKC", name).rstrip().endswith(")")
 
 
 def handle_for(name: str) -> str:

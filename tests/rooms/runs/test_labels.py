@@ -13,7 +13,8 @@ from agents.engine.prompt import messages
 from agents.engine_types import PersonaSpec
 from agents.services import build_spec, update_persona
 from rooms import services
-from rooms.models import RoomRole, Run
+from rooms.models import RoomRole, Run, Steer
+from rooms.runs.steps import accepted_lines
 from tests.rooms.claiming import conversation_of
 from tests.rooms.conftest import Cast
 
@@ -59,6 +60,17 @@ def test_no_name_can_imitate_a_label() -> None:
     for order in permutations(speakers):
         labels = tell_apart(dict(enumerate(order)))
         assert len({look_alike_key(label) for label in labels.values()}) == 4
+
+
+@pytest.mark.parametrize("name", ["Kim (kim2)", "Kim \uff08kim2\uff09"])
+def test_no_name_can_imitate_the_label_of_a_line_that_steers(name: str) -> None:
+    line = Steer(author_name="Kim", author_handle="kim2", text="Stop.")
+    (steering,) = accepted_lines.as_steering([line])
+
+    (label,) = tell_apart({1: (name, "evil")}).values()
+
+    assert look_alike_key(label) != look_alike_key(steering.author)
+    assert label == f"{name} (evil)"
 
 
 def rename(user: User, name: str) -> User:
