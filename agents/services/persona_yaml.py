@@ -22,6 +22,8 @@ MAX_ALIASES: Final = 50
 MAX_DEPTH: Final = 10
 MAX_ENTRY: Final = 80
 """The characters of the name of an entry that count."""
+MAX_TEXT: Final = 8_000
+"""The characters of the longest field of a persona. Aliases can make many texts of a long one."""
 MAX_NAMED: Final = 20
 """The fields of an entry that are reported as ignored."""
 MAX_TASKS: Final = 100
@@ -102,6 +104,8 @@ def _draft(entry: str, values: Value, mistakes: dict[str, str]) -> Draft:
         value = values[name]
         if value is not None and not isinstance(value, str):
             mistakes[f"{entry}.{name}"] = _("Expected a text.")
+        elif value and len(value) > MAX_TEXT:
+            mistakes[f"{entry}.{name}"] = _too_long()
         fields[name] = value if isinstance(value, str) else ""
     model = fields.pop("model", "") if is_own else values.get("llm")
     unknown = values.keys() - known - ({"llm"} if isinstance(model, str) else set())
@@ -140,7 +144,14 @@ def _add_tasks(drafts: Mapping[str, Draft], tasks: str, mistakes: dict[str, str]
         fields = drafts[wanted].fields
         text = "\n".join(_task_lines(values))
         fields["instructions"] = f"{fields.get('instructions', '')}\n\n{text}".strip()
+        if len(fields["instructions"]) > MAX_TEXT:
+            mistakes[f"{wanted}.instructions"] = _too_long()
+            fields["instructions"] = ""
     return list(order)
+
+
+def _too_long() -> str:
+    return _("Use at most %(limit)s characters.") % {"limit": MAX_TEXT}
 
 
 def _task_lines(values: Mapping[str, Value]) -> Iterator[str]:

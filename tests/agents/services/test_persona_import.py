@@ -199,6 +199,14 @@ def test_tags_construct_nothing(cast: Cast) -> None:
     assert (persona.role, persona.goal) == ("aGk=", "12")
 
 
+def test_long_text_that_is_repeated_by_aliases_is_refused_before_it_is_stored() -> None:
+    agents = f"a: {{role: r, goal: &t {'x' * 100_000}}}\nb: {{role: r, goal: *t}}"
+    tasks = f"t1: &t {{agent: a, description: {'x' * 100_000}}}\nt2: *t"
+
+    assert set(mistakes(agents)) == {"a.goal", "b.goal"}
+    assert set(mistakes("a: {role: r, goal: g}", tasks)) == {"a.instructions"}
+
+
 def test_text_that_is_too_long_is_refused() -> None:
     with pytest.raises(TooLarge):
         read_personas("#" * (MAX_BYTES + 1))
