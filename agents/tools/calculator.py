@@ -210,7 +210,7 @@ _CONSTANTS: Final = {
     "e": Decimal("2.7182818284590452353602874713526624977572470937000"),
 }
 _FUNCTIONS: Final[Mapping[str, tuple[int, int, Callable[..., Decimal]]]] = {
-    "abs": (1, 1, abs),
+    "abs": (1, 1, _CONTEXT.abs),  # the built-in function rounds to 28 digits
     "ceil": (1, 1, lambda value: _whole(value, ROUND_CEILING)),
     "cos": (1, 1, _by_float(math.cos)),
     "exp": (1, 1, _CONTEXT.exp),

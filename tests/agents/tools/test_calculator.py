@@ -38,6 +38,7 @@ from agents.tools.calculator import NotCalculable, calculate
         ("12345678901234567890 * 98765432109876543210", "1219326311370217952237463801111263526900"),
         ("1e400 * 2", "2E+400"),
         (".5e1", "5"),
+        ("abs(-12345678901234567890123456789012345)", "12345678901234567890123456789012345"),
     ],
 )
 def test_an_expression_has_its_value(expression: str, value: str) -> None:
