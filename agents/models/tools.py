@@ -13,6 +13,7 @@ from agents.models.personas import Persona
 
 MAX_TOOL_NAME: Final = 64
 """The longest name that all providers accept."""
+MAX_TITLE: Final = 80
 
 
 class Reach(models.TextChoices):
@@ -53,7 +54,7 @@ class Tool(models.Model):
     server = models.ForeignKey(McpServer, null=True, on_delete=models.CASCADE, related_name="tools")
     key = models.CharField(max_length=200)
     name = models.CharField(max_length=MAX_TOOL_NAME)
-    title = models.CharField(max_length=80)
+    title = models.CharField(max_length=MAX_TITLE)
     description = models.TextField(blank=True)
     parameters = models.JSONField(default=dict)
     reach = models.CharField(max_length=8, choices=Reach, default=Reach.INTERNET)

@@ -13,10 +13,13 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, UUIDField
 from accounts.database.prepared_queries import Parameter, PreparedQuery
 from accounts.models import Team
 from agents.models import McpServer, Persona, PersonaTool, Tool, ToolPolicy
-from agents.models.tools import MAX_TOOL_NAME
+from agents.models.tools import MAX_TITLE, MAX_TOOL_NAME
 from agents.provider_keys import KeyUnreadable, decrypt_headers
 from agents.tool_types import McpSpec, ToolSpec
 from agents.tools.catalog import CATALOG, OWN_TOOLS, OwnTool
+
+MAX_SERVER_NAME: Final = 30
+"""The part of a server's name that is shown behind the title of its tool."""
 
 ReachName = Literal["room", "team", "internet"]
 
@@ -152,7 +155,7 @@ def _spec(row: Tool, asker: UUID | None) -> list[ToolSpec]:
         ToolSpec(
             id=row.pk,
             name=row.name,
-            title=row.title,
+            title=row.title if row.server is None else _title_at(row.title, row.server.name),
             description=row.description,
             parameters=row.parameters,
             reach=_reach(row.reach),
@@ -163,6 +166,16 @@ def _spec(row: Tool, asker: UUID | None) -> list[ToolSpec]:
             server=server,
         )
     ]
+
+
+def _title_at(title: str, server: str) -> str:
+    """Return the title of a server's tool for the people who decide on its calls.
+
+    The title is what the server says. It may be that of one of our own tools, so the name that an
+    admin has given to the server stands behind it.
+    """
+    name = f" ({server[:MAX_SERVER_NAME]})"
+    return title[: MAX_TITLE - len(name)] + name
 
 
 def _server(server: McpServer, asker: UUID | None) -> McpSpec:

@@ -8,6 +8,7 @@ from pytest_django import Settings
 from agents.mcp.definitions import read_listing
 from agents.mcp.listing import store_listing
 from agents.models import McpServer, PersonaTool, Tool, ToolPolicy
+from agents.tools.registry import specs_for
 from tests.agents.cast import ALLOWED, Cast, make_cast
 from tests.mcp.hostile import tool
 
@@ -84,6 +85,17 @@ def test_approved_tools_that_are_gone_give_way_to_new_ones(
     }
     left.refresh_from_db()
     assert left.approved
+
+
+def test_the_title_of_a_tool_names_its_server(cast: Cast, server: McpServer) -> None:
+    """A server could give its tool the title of one of our own, and people decide by the title."""
+    _list(server, tool("a", title="Calculator"), tool("b", title="x" * 80), approve=True)
+    for row in Tool.objects.all():
+        PersonaTool.objects.create(persona=cast.persona, tool=row.pk, policy=ToolPolicy.ASK)
+
+    titles = {spec.key: spec.title for spec in specs_for(cast.persona)}
+
+    assert titles == {"a": "Calculator (Files)", "b": f"{'x' * 72} (Files)"}
 
 
 def test_tools_after_an_empty_list_wait_for_approval(server: McpServer) -> None:
