@@ -225,7 +225,7 @@ class ToolLoop:
         return result
 
     async def _store(self, call: CallRequest, result: ToolResult, ms: int) -> None:
-        """Store the result of a call, also if the answer is stopped meanwhile.
+        """Store the result of a call, also if the answer is stopped before it is stored.
 
         A worker that restarts would leave the call `unknown` otherwise.
         """

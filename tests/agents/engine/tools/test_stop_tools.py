@@ -123,7 +123,7 @@ async def test_a_tool_that_ignores_its_cancellation_does_not_hold_a_stop(
     assert ended - began < 1
 
 
-async def test_a_result_is_stored_although_the_answer_is_stopped_meanwhile(
+async def test_a_result_is_stored_although_the_answer_is_stopped(
     provider: Provider,
 ) -> None:
     storing = asyncio.Event()
