@@ -4,10 +4,18 @@
 
 import { callApi } from "../connection/api.js";
 import { CommandRefused } from "../connection/socket.js";
+import { shortTime } from "../../maru/local_times.js";
 import { gettext } from "../../maru/translations.js";
 import { visible } from "./arguments.js";
+import { setSentence } from "./sentences.js";
 
 /** @typedef {import("../timeline/timeline_view.js").TimelineView} TimelineView */
+
+/** A call of GET /runs/{run}/calls. `by` is the user who has decided on it; `decider` is the name, if it is known.
+ * @typedef {{
+ *   arguments?: string | null, result: string | null, state?: string, note?: string | null, by?: string | null,
+ *   decided_at?: string | null, decider?: string,
+ * }} Call */
 
 /** @param {TimelineView} view @param {(error: unknown) => void} showError */
 export function startStepDetails(view, showError) {
@@ -41,6 +49,7 @@ export function startStepDetails(view, showError) {
     try {
       const { items } = await callApi("GET", `/runs/${run.id}/calls`);
       const call = items.find((/** @type {{id: string}} */ { id }) => id === row.dataset.call);
+      if (call?.by) call.decider = view.state.members.get(call.by)?.name;
       const isSeen = call && (call.arguments !== null || call.result !== null);
       if (isSeen) return makeDetails(call, { mayShow: call.may_show && shown === undefined });
       row.dataset.closed = "";
@@ -65,15 +74,13 @@ export function startStepDetails(view, showError) {
   }
 }
 
-/**
- * @param {{arguments?: string | null, result: string | null}} call
- * @param {{mayShow?: boolean}} [options]
- * @returns {HTMLElement}
- */
-function makeDetails({ arguments: sent, result }, { mayShow = false } = {}) {
+/** @param {Call} call @param {{mayShow?: boolean}} [options] @returns {HTMLElement} */
+function makeDetails(call, { mayShow = false } = {}) {
+  const { arguments: sent, result } = call;
   const details = document.createElement("div");
   details.className = "step-details";
   details.dataset.details = "";
+  if (call.decider) details.append(decision(call));
   if (sent) details.append(note(gettext("Sent")), source(visible(sent)));
   if (result) details.append(note(gettext("Result")), source(result));
   if (!result || !mayShow) return details;
@@ -86,6 +93,15 @@ function makeDetails({ arguments: sent, result }, { mayShow = false } = {}) {
   button.textContent = gettext("Show the result to the room");
   details.append(button);
   return details;
+}
+
+/** The card has shown the decision; it is not on the page that is loaded later. @param {Call} call @returns {HTMLElement} */
+function decision({ state, note: text, decider: name = "", decided_at: at }) {
+  const line = note("");
+  const denied = text ? gettext("Denied by %(name)s: “%(text)s”") : gettext("Denied by %(name)s");
+  setSentence(line, state === "denied" ? denied : gettext("Allowed by %(name)s"), { name, text: text ?? "" });
+  if (at) line.append(`, ${shortTime(new Date(at))}`);
+  return line;
 }
 
 /** @param {string} words @returns {HTMLElement} */

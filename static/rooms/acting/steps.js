@@ -61,11 +61,11 @@ function denialWords(denial) {
   return gettext("denied");
 }
 
-/** @param {number} ms @returns {string} "0.6 s", "8 s", "1:02"; "" if it is too short to tell */
+/** @param {number} ms @returns {string} "0.6 s", "8 s", "1:02" */
 function duration(ms) {
   if (ms >= 60_000) return elapsed(ms);
   const seconds = Math.round(ms / 100) / 10;
-  return seconds ? fill(gettext("%(seconds)s s"), { seconds }) : "";
+  return seconds ? fill(gettext("%(seconds)s s"), { seconds }) : ""; // too short to tell
 }
 
 /**
