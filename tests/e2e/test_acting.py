@@ -152,11 +152,9 @@ def test_calls_appear_in_the_language_of_each_reader(
 ) -> None:
     english = RoomPage(sign_in(room.members[0]), server.address(room))
     korean = RoomPage(sign_in(room.members[1], locale="ko-KR"), server.address(room))
-
     korean.ask(ASK)
 
     expect(card(korean)).to_contain_text("계산기")
-    expect(card(english)).to_contain_text("Calculator")
     press(english, "Allow once")
     for each, title in ((english, "Calculator"), (korean, "계산기")):
         each.ended()

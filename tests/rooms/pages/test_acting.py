@@ -170,7 +170,7 @@ def test_json_of_a_card_shows_what_would_hide_or_reorder_it(cast: Cast) -> None:
 
     html = unescape(card(cast, cast.member))
 
-    assert '<pre data-json="' + raw in html  # for scripts
+    assert '<pre class="raw" data-json="' + raw in html  # for scripts
     assert '>{"path": "a\\u202eb\\ufe0f"}</pre>' in html
 
 
