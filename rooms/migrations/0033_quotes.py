@@ -1,6 +1,8 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
+from accounts.database.operations import SetStorageParameters
+
 
 class Migration(migrations.Migration):
 
@@ -21,6 +23,7 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(fields=['message'], name='quote_of_message')],
             },
         ),
+        SetStorageParameters(fillfactors={}, large=['rooms_quote']),
         migrations.RemoveIndex(
             model_name='toolcall',
             name='tool_call_quotes',

@@ -1,7 +1,7 @@
 """The layout rules of a timeline: day lines, the unread line, grouping, states and their parts.
 
 `layout.json` is the only source of the constants and mappings. This module applies them for the
-server's HTML. The page receives the same data in `#room-data` and applies it in
+server's HTML. The page receives the same data in a script and applies it in
 `static/rooms/timeline/layout_rules.js`; tests/rooms/pages/test_layout_rules.py gives both the same
 timelines and compares the results.
 """

@@ -9,30 +9,23 @@ from django.utils import timezone
 
 from accounts.fields import format_timestamp
 from accounts.models import User
-from accounts.names import LOOK_ALIKES
 from agents.permissions import EDIT, USE, rights_on
 from rooms import queries
 from rooms.models import Message, Room
 from rooms.own_threads import unread_mentions, unread_replies
-from rooms.pages.acting.templates import TEMPLATES
 from rooms.pages.acting.to_decide import waiting_rows
 from rooms.pages.answering import answering_line, answering_persona, has_answering_persona
-from rooms.pages.layout import RULES_FOR_SCRIPTS
-from rooms.pages.panel import panel_context, role_words
+from rooms.pages.panel import panel_context
 from rooms.pages.sidebar import RoomRow
 from rooms.pages.starters import starters, welcome_words
 from rooms.pages.thread import thread_context
-from rooms.pages.timeline import ended_runs, template_item, timeline_items
+from rooms.pages.timeline import ended_runs, timeline_items
 from rooms.permissions import MANAGE, POST, permissions_in
-from rooms.protocol.call_words import words_for_scripts
-from rooms.protocol.failures import failure_sentences
-from rooms.protocol.payloads import MessageBody, RoomState, RunBody
-from rooms.runs.leases import MAX_ATTEMPTS
+from rooms.protocol.payloads import Author, MessageBody, RoomState, RunBody
 
 NEWEST: Final = 24
 """The messages of a room's page, which fill a screen; earlier ones are loaded when the reader
 scrolls to them."""
-QUICK_REACTIONS: Final = ("👍", "❤", "😄", "🎉", "👀", "✅", "🙏", "😢")
 
 
 def room_context(
@@ -99,14 +92,11 @@ def room_context(
         "earlier": None if state.messages_complete else state.messages[0].seq,
         "may_post": POST in state.permissions,
         "may_manage": MANAGE in state.permissions,
-        "template_items": [template_item("user"), template_item("persona")],
         "client_id": uuid4(),
-        "quick_reactions": QUICK_REACTIONS,
         "membership": membership,
         "welcome": _welcome(user, room, state) if membership and membership.welcome else None,
         "panel": panel_context(room, state),
         "waiting": waiting_rows(user, state),
-        **TEMPLATES,
         "editable": [persona for persona, held in rights.items() if EDIT in held],
         "placeholder_id": UUID(int=0),  # scripts replace it in the addresses of cards
         "answering": answering_line(state, unusable),
@@ -186,33 +176,32 @@ _USUAL: Final[dict[str, Any]] = {
 """The usual values of a message; the data of the page has them once."""
 
 
-def _short(message: MessageBody, usual: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a message without its usual values."""
+def _short(
+    message: MessageBody, usual: Mapping[str, Any], authors: Sequence[Author]
+) -> dict[str, Any]:
+    """Return a message without its usual values, and with the index of its author."""
     fields: dict[str, Any] = msgspec.to_builtins(message)
+    fields["author"] = authors.index(message.author)
     return {name: value for name, value in fields.items() if usual.get(name, ...) != value}
 
 
 def _data(user: User, seq: int, state: RoomState, ended: Sequence[RunBody]) -> dict[str, Any]:
     """Return the data of `#room-data`, without the HTML of the messages, which the page has.
 
-    Its reader adds `usual` to each message.
+    Its reader adds `usual` to each message, and the author instead of the index.
     """
+    authors = list(dict.fromkeys(message.author for message in state.messages))
     usual = _USUAL | {"room": str(state.room.id)}
     messages = [msgspec.structs.replace(message, html="") for message in state.messages]
     without_messages = msgspec.structs.replace(state, messages=[])
     return {
         "usual": usual,
+        "authors": msgspec.to_builtins(authors),
         "me": str(user.pk),
         "handle": user.handle,
         "seq": seq,
         "now": format_timestamp(timezone.now()),
         "state": msgspec.to_builtins(without_messages, str_keys=True)
-        | {"messages": [_short(message, usual) for message in messages]},
+        | {"messages": [_short(message, usual, authors) for message in messages]},
         "ended": msgspec.to_builtins(ended),
-        "attempts": MAX_ATTEMPTS,
-        "layout": RULES_FOR_SCRIPTS,
-        "look_alikes": {chr(letter): chr(like) for letter, like in LOOK_ALIKES.items()},
-        "roles": role_words(),
-        "failures": failure_sentences(),
-        "calls": words_for_scripts(),
     }

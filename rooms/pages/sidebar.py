@@ -1,13 +1,13 @@
 """The template context of every page of a team: the sidebar; the list of rooms."""
 
 import json
-from base64 import urlsafe_b64encode
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
-from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, Left
 
 from accounts.models import Team, User, active_member
@@ -18,6 +18,7 @@ from accounts.permissions import (
     MANAGE_PEOPLE,
     team_permissions,
 )
+from accounts.services.people import matching_users
 from agents.models import Persona
 from agents.permissions import personas_visible_to
 from rooms.fanout.unread import MENTIONS, MENTIONS_IN_THREADS, MESSAGES, at_most
@@ -33,6 +34,9 @@ SIDEBAR_ITEMS: Final = 25
 SIDEBAR_ROOMS: Final = 500
 """The rooms of the sidebar; scripts render those without a row of the server as they are needed."""
 PAGE_ITEMS: Final = 50
+PEOPLE: Final = 50
+"""The people that the opened list of people gets at once."""
+ICONS: Final = ("hash", "lock", "bell-off", "user", "users")
 _WITHOUT_ROOM: Final = UUID(int=0)
 
 Item = TypeVar("Item")
@@ -91,7 +95,7 @@ class Section:
 
     key: str
     rows: list[RoomRow]
-    waiting: list[list[Any]]
+    waiting: dict[str, Any] | None
     unread: int
     mentions: int
     has_current: bool
@@ -145,7 +149,7 @@ def shell_context(
     """
     permissions = team_permissions(user, team) if permissions is None else permissions
     team_wide = CREATE_ROOM in permissions
-    asking = rooms_that_ask(user, team)
+    asking, unread_threads = _marks(user, team)
     rows = [
         replace(row, asks=True) if row.id in asking else row
         for row in _sidebar_rooms(user, team, room)
@@ -169,7 +173,10 @@ def shell_context(
         "may_join": JOIN_ROOM in permissions,
         "may_invite": MANAGE_PEOPLE in permissions,
         "current_room_id": room.pk if room else None,
-        **_unread_threads(user, team),
+        "unread_threads": at_most(sum(unread_threads.values())),
+        "unread_threads_by_room": json.dumps(
+            {str(room_id): count for room_id, count in unread_threads.items()}
+        ),
     }
 
 
@@ -213,11 +220,12 @@ def _section(key: str, rows: Sequence[RoomRow], current: UUID | None) -> Section
     in_order = sorted(rows, key=lambda row: row.place)
     drawn, waiting = in_order[:SIDEBAR_ITEMS], in_order[SIDEBAR_ITEMS:]
     here = [row for row in waiting if row.id == current]
+    hidden = [row for row in waiting if row not in here]
     heard = [row for row in rows if not row.muted]
     return Section(
         key=key,
         rows=drawn + here,
-        waiting=[_data(row) for row in waiting if row not in here],
+        waiting=_columns(hidden) if hidden else None,
         unread=sum(row.unread for row in heard),
         mentions=sum(row.mentions for row in heard),
         has_current=any(row.id == current for row in rows),
@@ -266,11 +274,19 @@ def _with_companions(row: RoomRow, others: Sequence[Companion]) -> RoomRow:
     return replace(row, name=direct_name(others), companions=others)
 
 
-def _data(row: RoomRow) -> list[Any]:
-    """Return a room for `static/maru/sidebar_rooms.js`: the id in base64, counts that are not 0."""
-    room_id = urlsafe_b64encode(row.id.bytes).decode().rstrip("=")
-    counts = [row.unread, row.mentions] if row.mentions else [row.unread] if row.unread else []
-    return [room_id, row.name, row.icon, *counts]
+def _columns(rows: Sequence[RoomRow]) -> dict[str, Any]:
+    """Return rooms for `static/maru/sidebar_rooms.js`, as columns: 500 rooms have half the length.
+
+    The ids are one text in base64, and the icons an index into ICONS for each room.
+    """
+    ids = b"".join(row.id.bytes for row in rows)
+    return {
+        "ids": b64encode(ids).decode(),
+        "names": [row.name for row in rows],
+        "icons": "".join(str(ICONS.index(row.icon)) for row in rows),
+        "unread": [row.unread for row in rows],
+        "mentions": {n: row.mentions for n, row in enumerate(rows) if row.mentions},
+    }
 
 
 def _last_lines(room_ids: Sequence[UUID]) -> dict[UUID, str]:
@@ -312,6 +328,23 @@ def people_around(user: User, team: Team, *, team_wide: bool) -> QuerySet[User]:
     return people.order_by("name", "pk")
 
 
+def people_context(user: User, team: Team, words: str, after: UUID | None) -> dict[str, Any]:
+    """Return the context of `rooms/_people.html`: people whose name or handle has these words.
+
+    With `after`, the people behind that person in the list.
+    """
+    team_wide = CREATE_ROOM in team_permissions(user, team)
+    people = people_around(user, team, team_wide=team_wide)
+    if words:
+        people = people.filter(pk__in=matching_users(team.pk, words))
+    last = people.filter(pk=after).first() if after else None
+    if last is not None:
+        people = people.filter(Q(name__gt=last.name) | Q(name=last.name, pk__gt=last.pk))
+    found = list(people[: PEOPLE + 1])
+    more = found[PEOPLE - 1].pk if len(found) > PEOPLE else None
+    return {"team": team, "people": found[:PEOPLE], "words": words, "more": more}
+
+
 def personas_around(user: User, team: Team, *, team_wide: bool) -> QuerySet[Persona]:
     """Return the personas that `user` may see, and those bound to one of the user's rooms."""
     met = RoomPersona.objects.filter(room__in=Room.objects.visible_to(user))
@@ -321,13 +354,14 @@ def personas_around(user: User, team: Team, *, team_wide: bool) -> QuerySet[Pers
     )
 
 
-def _unread_threads(user: User, team: Team) -> dict[str, Any]:
-    """Return the number of followed threads with unread replies, in all and by room."""
-    unread = followed_threads(user, team).filter(is_unread=True).order_by()
-    by_room = dict(unread.values("room").annotate(count=Count("pk")).values_list("room", "count"))
-    return {
-        "unread_threads": at_most(sum(by_room.values())),
-        "unread_threads_by_room": json.dumps(
-            {str(room_id): count for room_id, count in by_room.items()}
-        ),
-    }
+def _marks(user: User, team: Team) -> tuple[set[UUID], dict[UUID, int]]:
+    """Return the rooms in which a decision of the user is waited for, and the number of followed
+    threads with unread replies by room; one query."""
+    unread = followed_threads(user, team).filter(is_unread=True).order_by().values("room")
+    counted = unread.annotate(count=Count("pk")).values_list("room", "count")
+    asking = (rooms.annotate(count=Value(0)) for rooms in rooms_that_ask(user, team))
+    found = list(counted.union(*asking))
+    return (
+        {room_id for room_id, count in found if not count},
+        {room_id: count for room_id, count in found if count},
+    )

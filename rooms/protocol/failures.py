@@ -1,7 +1,7 @@
 """The sentences of failed answers, worded when they are shown, in the language of the reader.
 
 A run stores a code, a reason and a name. REST and pages word them here; the scripts of the page get
-the sentences of their reader in `#room-data`, because an event is the same for all readers.
+the sentences of their reader in a script, because an event is the same for all readers.
 """
 
 from collections.abc import Mapping

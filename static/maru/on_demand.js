@@ -1,5 +1,5 @@
 // @ts-check
-// Loads the scripts and style sheets that few pages need. The name of each file has the hash of its content, so the
+// Loads the scripts, style sheets and parts that few pages need. The name of each file has the hash of its content, so the
 // page has the addresses, in <html data-build>.
 
 /** The modules of the bundle of every page that the others share, by their names in it. @type {Record<string, unknown>} */
@@ -35,10 +35,11 @@ export class Bundle {
   /** @type {Promise<T> | null} */
   #loading = null;
 
-  /** @param {string} name @param {{hasStyles?: boolean}} [options] */
-  constructor(name, { hasStyles = false } = {}) {
+  /** @param {string} name @param {{hasStyles?: boolean, hasParts?: boolean}} [options] */
+  constructor(name, { hasStyles = false, hasParts = false } = {}) {
     this.name = name;
     this.hasStyles = hasStyles;
+    this.hasParts = hasParts;
   }
 
   /** Loads the bundle once, and again after a failure. @returns {Promise<T>} rejected if it could not be loaded */
@@ -52,7 +53,9 @@ export class Bundle {
 
   async #load() {
     const styles = this.hasStyles ? loadStyles(addressOf(`${this.name}.css`)) : null;
-    const [{ link }] = await Promise.all([load(addressOf(`${this.name}.js`)), styles]);
+    const parts = this.hasParts ? load(addressOf("parts.js")) : null;
+    const [{ link }, found] = await Promise.all([load(addressOf(`${this.name}.js`)), parts, styles]);
+    if (found) addParts(found.parts);
     this.module = /** @type {T} */ (link(shared));
     return this.module;
   }
@@ -80,4 +83,35 @@ function loadStyles(address) {
     });
     document.head.append(link);
   });
+}
+
+// The <template> elements that are the same in each room are in the script of the language, and those of a bundle in a
+// script that is loaded with it (platform/maru/assets/words.py).
+
+/** The templates by their ids, after the first use. @type {Map<string, HTMLTemplateElement> | null} */
+let known = null;
+
+/** @param {string} id @returns {HTMLTemplateElement | undefined} */
+export function sharedTemplate(id) {
+  return templates().get(id);
+}
+
+/** Adds the templates of a bundle. @param {string} html */
+function addParts(html) {
+  for (const [id, template] of parsed(html)) templates().set(id, template);
+}
+
+function templates() {
+  const { clonedParts = "" } = /** @type {{clonedParts?: string}} */ (globalThis);
+  return (known ??= new Map(parsed(clonedParts)));
+}
+
+/** @param {string} html @returns {[string, HTMLTemplateElement][]} the icons have the address of the sprite */
+function parsed(html) {
+  const sprite = document.documentElement.dataset.sprite ?? "";
+  const found = [...new DOMParser().parseFromString(html, "text/html").querySelectorAll("template")];
+  for (const { content } of found) {
+    for (const use of content.querySelectorAll("use")) use.setAttribute("href", `${sprite}${use.getAttribute("href")}`);
+  }
+  return found.map((template) => [template.id, template]);
 }

@@ -26,19 +26,24 @@ export function startWaitingRooms(onRow) {
   ends.forEach((end, index) => observe(end, index, onRow));
 }
 
+/** The icons, by their numbers in the data (rooms/pages/sidebar.py). */
+const ICONS = ["hash", "lock", "bell-off", "user", "users"];
+
 /** @param {Element} end @returns {WaitingRoom[]} */
 function roomsOf(end) {
-  const data = document.getElementById(`waiting-${sectionOf(end).dataset.section}`)?.textContent ?? "[]";
-  return JSON.parse(data).map(
-    (/** @type {[string, string, string, number?, number?]} */ [id, name, icon, unread = 0, mentions = 0]) =>
-      ({ id: uuidOf(id), name, icon, unread, mentions }),
-  );
+  const data = document.getElementById(`waiting-${sectionOf(end).dataset.section}`)?.textContent;
+  if (!data) return [];
+  /** @type {{ids: string, names: string[], icons: string, unread: number[], mentions: Record<number, number>}} */
+  const { ids, names, icons, unread, mentions } = JSON.parse(data);
+  const bytes = atob(ids);
+  return names.map((name, at) => (
+    { id: uuidOf(bytes.slice(at * 16, at * 16 + 16)), name, icon: ICONS[Number(icons[at])], unread: unread[at], mentions: mentions[at] ?? 0 }
+  ));
 }
 
-/** @param {string} code a UUID in base64 @returns {string} */
-function uuidOf(code) {
-  const bytes = [...atob(code.replaceAll("-", "+").replaceAll("_", "/"))];
-  const hex = bytes.map((byte) => byte.charCodeAt(0).toString(16).padStart(2, "0")).join("");
+/** @param {string} bytes of a UUID, each as a character @returns {string} */
+function uuidOf(bytes) {
+  const hex = [...bytes].map((byte) => byte.charCodeAt(0).toString(16).padStart(2, "0")).join("");
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/u, "$1-$2-$3-$4-");
 }
 

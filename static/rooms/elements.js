@@ -1,7 +1,8 @@
 // @ts-check
-// Clones the <template> elements of the page and fills them in.
+// Clones <template> elements and fills them in.
 
 import { initials } from "../maru/avatars.js";
+import { sharedTemplate } from "../maru/on_demand.js";
 
 /** @typedef {{kind: "user" | "persona", id: string | null, name: string, handle: string, role: string,
  *   pigment: string, lattice: string, wood: string}} Speaker */
@@ -10,11 +11,12 @@ import { initials } from "../maru/avatars.js";
 /** @typedef {import("./room_state.js").RoomState} RoomState */
 
 /**
- * @param {string} name of a <template id="template-…">
+ * @param {string} name of a <template id="template-…">: of the page, or shared by all rooms
  * @returns {HTMLElement} a copy of its first element
  */
 export function clone(name) {
-  const template = /** @type {HTMLTemplateElement} */ (document.getElementById(`template-${name}`));
+  const id = `template-${name}`;
+  const template = /** @type {HTMLTemplateElement} */ (document.getElementById(id) ?? sharedTemplate(id));
   return /** @type {HTMLElement} */ (template.content.firstElementChild?.cloneNode(true));
 }
 

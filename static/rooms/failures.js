@@ -7,7 +7,7 @@ import { fill, gettext } from "../maru/translations.js";
 /** By reason or code. @type {Record<string, string>} */
 let sentences = {};
 
-/** @param {Record<string, string>} found from `#room-data` */
+/** @param {Record<string, string>} found from the script of the language */
 export function setFailures(found) {
   sentences = found;
 }

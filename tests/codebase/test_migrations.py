@@ -7,7 +7,9 @@ from django.db.migrations.loader import MigrationLoader
 
 from accounts.database.operations import AddIndexOnline
 
-LARGE: Final = {"message", "run", "roomevent", "toolcall", "modelrequest", "runprompt", "question"}
+LARGE: Final = {
+    *("message", "run", "roomevent", "toolcall", "modelrequest", "runprompt", "question", "quote"),
+}
 
 
 def test_indexes_of_large_tables_are_added_online() -> None:

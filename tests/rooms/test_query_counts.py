@@ -187,7 +187,7 @@ def test_decisions_for_a_run_cost_no_query_each(cast: Cast) -> None:
             call.tool, call.for_run, call.decided_by = uuid4(), True, by
             call.decided_at = timezone.now()
             call.save()
-        tools = {tool for tool in run.calls.values_list("tool", flat=True) if tool}
+        tools = {call.tool for call in run.calls.all() if call.tool}
         found = queries(lambda: policy.decided_for_run(cast.room, run, tools, lambda: None))
         return len(found), set(policy.decided_for_run(cast.room, run, tools, lambda: None))
 

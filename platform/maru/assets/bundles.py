@@ -1,4 +1,4 @@
-"""The bundles: a style sheet and a script, which every page uses, its sentences, and what few need.
+"""The bundles: a style sheet and a script, which every page uses, its words, and what few need.
 
 A page needs few requests, and no file is downloaded again for the next page. `static/` keeps small
 readable files: the bundles of every page have `static/css/`, and all modules that `ENTRY` imports.
@@ -28,7 +28,17 @@ ON_DEMAND: Final = {
 """The entry modules of the scripts that are loaded on demand. They share the modules of SCRIPT."""
 STYLES_ON_DEMAND: Final = {
     f"{FOLDER}/acting.css": ["css/acting/"],
+    f"{FOLDER}/emoji.css": ["css/room/emoji.css"],
     f"{FOLDER}/pages.css": [
+        "css/forms/form.css",
+        "css/base/table.css",
+        "css/forms/toggle.css",
+        "css/forms/choice.css",
+        "css/base/segments.css",
+        "css/forms/picks.css",
+        "css/components/copied.css",
+        "css/base/dock.css",
+        "css/pages/home.css",
         "css/pages/tools.css",
         "css/pages/entry.css",
         "css/pages/reference.css",
@@ -50,27 +60,19 @@ _ORDER: Final = [
     "css/components/icon.css",
     "css/components/button.css",
     "css/forms/field.css",
-    "css/forms/form.css",
     "css/components/tag.css",
     "css/components/mark.css",
     "css/components/planks.css",
     "css/base/sidebar.css",
-    "css/base/dock.css",
     "css/base/header.css",
     "css/components/menu.css",
     "css/components/dialog.css",
     "css/components/card.css",
     "css/components/notice.css",
-    "css/base/table.css",
-    "css/forms/toggle.css",
-    "css/forms/choice.css",
-    "css/base/segments.css",
     "css/base/empty.css",
     "css/components/fold.css",
     "css/components/raw.css",
     "css/forms/option.css",
-    "css/forms/picks.css",
-    "css/components/copied.css",
     "css/room/room.css",
     "css/room/timeline.css",
     "css/room/message.css",
@@ -98,7 +100,7 @@ def is_part(path: str) -> bool:
 
 
 def sources(bundle: str, root: Path) -> dict[str, str]:
-    """Return the files of a bundle in their order, by path below `root`; none for translations.
+    """Return the files of a bundle in their order, by path below `root`; none for languages.
 
     The process keeps the translations that it has read, so a change needs a restart.
     """
@@ -127,8 +129,8 @@ def watched(bundle: str, root: Path) -> list[str]:
 
 def build(bundle: str, root: Path) -> str:
     """Return the text of a bundle. References in it are relative to its own place."""
-    if language := words.names(FOLDER).get(bundle):
-        return words.build(language)
+    if bundle in words.names(FOLDER):
+        return words.build(bundle)
     texts = sources(bundle, root)
     if bundle == SCRIPT:
         given = {path for one in ON_DEMAND for path in _shared(_on_demand(one, root, texts), texts)}

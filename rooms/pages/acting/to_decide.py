@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.models import Team, User
@@ -84,11 +85,14 @@ def _for(persona: PersonaBody, asker: str | None) -> str:
     return fill(_("%(persona)s, for %(name)s"), {"persona": persona.name, "name": asker})
 
 
-def rooms_that_ask(user: User, team: Team) -> set[UUID]:
-    """Return the rooms of a team in which a decision or an answer of the user is waited for."""
-    calls = calls_to_decide(user).filter(run__team=team).order_by().values_list("run__room")
-    questions = questions_for(user).filter(room__team=team).order_by().values_list("room")
-    return {room_id for (room_id,) in calls.union(questions)}
+def rooms_that_ask(user: User, team: Team) -> list[QuerySet[Any, Any]]:
+    """Return two queries for the rooms of a team in which the user is waited for, to be united.
+
+    The first is for the rooms with decisions, the second for those with questions.
+    """
+    calls = calls_to_decide(user).filter(run__team=team).order_by()
+    questions = questions_for(user).filter(room__team=team).order_by()
+    return [calls.values_list("run__room"), questions.values_list("room")]
 
 
 def waiting_items(user: User, team: Team) -> list[WaitingItem]:

@@ -20,8 +20,7 @@ from accounts.permissions import (
 )
 from accounts.views.lists import typed_words
 from rooms.pages.home import home_context
-from rooms.pages.people import people_context
-from rooms.pages.sidebar import ListPages, list_context, room_row
+from rooms.pages.sidebar import ListPages, list_context, people_context, room_row
 from rooms.pages.views.last_team import LAST_TEAM, remember_team
 from rooms.permissions import VIEW as VIEW_ROOM
 from rooms.permissions import access_room

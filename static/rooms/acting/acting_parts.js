@@ -16,7 +16,7 @@ import { PressGuard } from "./press_guard.js";
  * }} Callbacks */
 
 /** @type {Bundle<typeof import("./acting.js")>} */
-const acting = new Bundle("acting", { hasStyles: true });
+const acting = new Bundle("acting", { hasStyles: true, hasParts: true });
 
 const PARTS = "[data-asks], [data-round], [data-steered], .step";
 const BUTTONS = "[data-ask] button, [data-round] button";

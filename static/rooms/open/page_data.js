@@ -1,12 +1,15 @@
 // @ts-check
-// Reads what the page has for its room.
+// Reads what the page has for its room, and what the script of the language has for all rooms.
 
 /** @param {HTMLElement} main @returns {any} the data of the room, with the HTML of all messages */
 export function readPageData(main) {
+  const { sharedData = {} } = /** @type {{sharedData?: object}} */ (globalThis);
   const data = JSON.parse(main.querySelector("#room-data")?.textContent ?? "{}");
-  data.state.messages = data.state.messages.map((/** @type {object} */ message) => ({ ...data.usual, ...message }));
+  data.state.messages = data.state.messages.map((/** @type {{author: number}} */ message) => (
+    { ...data.usual, ...message, author: data.authors[message.author] }
+  ));
   readHtml(data.state.messages, main, "");
-  return data;
+  return { ...sharedData, ...data };
 }
 
 /**

@@ -1,7 +1,7 @@
 // @ts-check
 // The rules for day lines and for messages that continue the message before them; independent of the page.
 //
-// The constants come from rooms/pages/layout.json through `#room-data`. The server applies the same
+// The constants come from rooms/pages/layout.json through the script of the language. The server applies the same
 // rules in rooms/pages/layout.py; tests/rooms/pages/test_layout_rules.py compares both.
 
 import { dayKey } from "../dates.js";

@@ -8,7 +8,7 @@ import { gettext } from "../../maru/translations.js";
 /** @typedef {import("./emoji_picker.js").Picker} Picker */
 
 /** @type {Bundle<typeof import("./emoji_picker.js")>} */
-const emoji = new Bundle("emoji");
+const emoji = new Bundle("emoji", { hasStyles: true });
 
 export class EmojiPopover {
   /** @type {Promise<Picker> | null} */

@@ -112,6 +112,22 @@ def test_missing_index_is_found(report: Report, index: str) -> None:
     assert whole_tables(report[index]) != []
 
 
+@pytest.mark.parametrize("whose", ["", "_of_a_user_of_many_rooms"])
+def test_open_questions_are_found_by_the_person_they_ask(report: Report, whose: str) -> None:
+    found = list(nodes_of(report[""][f"list_of_questions{whose}"]))
+
+    indexes = {node["Index Name"] for node in found if "Index Name" in node}
+    assert {name for name in indexes if name.startswith("question_")} <= {
+        "question_asked_of",
+        "question_answer_once",
+    }
+    assert "question_asked_of" in indexes
+    assert not any(
+        node["Node Type"] == "Seq Scan" and node["Relation Name"] == "rooms_question"
+        for node in found
+    )
+
+
 def test_every_index_is_read_by_a_request_or_serves_a_deletion(
     report: Report, postgres: Postgres
 ) -> None:

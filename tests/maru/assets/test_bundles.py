@@ -1,5 +1,6 @@
 """The bundles have every style sheet and module, and behave as the modules do."""
 
+import re
 import subprocess
 from collections.abc import Callable, Mapping
 from gzip import decompress
@@ -221,3 +222,23 @@ def test_name_follows_the_content_and_an_edit_needs_no_restart(
     assert second is not None
     assert b".new" in second.body
     assert storage.url(bundles.STYLES) != first
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_scripts_of_a_language_have_each_element_that_scripts_clone(language: str) -> None:
+    scripts = [path.read_text() for path in (STATIC / "rooms").rglob("*.js")]
+    cloned = {
+        name
+        for script in scripts
+        for name in re.findall(r'\b(?:clone\(|neededPart\(\w+, )"([\w-]+)"', script)
+    }
+    built = [bundles.build(f"bundles/{kind}.{language}.js", STATIC) for kind in ("words", "parts")]
+
+    made = {
+        name for text in built for name in re.findall(r'<template id="template-([\w-]+)"', text)
+    }
+
+    assert cloned - made == {"thread"}  # which names its room, so the page has it
+    assert {"user", "persona", "approval", "question"} <= made
+    assert not any("/static/" in text or "csrfmiddlewaretoken" in text for text in built)
+    assert all(bool(re.search("[가-힣]", text)) == (language == "ko") for text in built)

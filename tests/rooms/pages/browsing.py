@@ -54,7 +54,10 @@ def data_of(html: str) -> dict[str, Any]:
     found = re.search(r'<script id="room-data"[^>]*>(.*?)</script>', html, flags=re.DOTALL)
     assert found is not None
     data: dict[str, Any] = json.loads(found[1])
-    data["state"]["messages"] = [data["usual"] | each for each in data["state"]["messages"]]
+    data["state"]["messages"] = [
+        data["usual"] | each | {"author": data["authors"][each["author"]]}
+        for each in data["state"]["messages"]
+    ]
     return data
 
 

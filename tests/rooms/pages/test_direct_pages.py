@@ -170,7 +170,7 @@ def test_only_the_first_rows_of_each_section_are_rendered(cast: Cast) -> None:
 
     rows = re.sub(r"<template.*?</template>", "", section(html, "direct"), flags=re.DOTALL)
     assert rows.count('class="row"') == SIDEBAR_ITEMS
-    assert html.count('"user"]') == 2
+    assert '"icons":"33"' in html  # two with another person
     assert str(cast.room.pk) in section(html, "rooms")
 
 
