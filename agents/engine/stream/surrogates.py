@@ -7,11 +7,6 @@ from agents.untrusted_text import join_surrogates
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
-def join_surrogates(text: str) -> str:
-    """Return the text with surrogate pairs joined, and U+FFFD in place of lone surrogates."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
 class SurrogateJoiner:
     """Joins a surrogate pair that a provider has split over two chunks.
 
