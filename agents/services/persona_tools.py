@@ -60,27 +60,35 @@ def replace_tools(user: User, persona: Persona, wanted: Sequence[ToolChoice]) ->
         raise NotFound
     is_admin = MANAGE in team_permissions(user, persona.team)
     if not is_admin:
-        needing = {tool: each for tool, each in chosen.items() if found[tool]}
+        chosen |= _kept_for_editor(rows, chosen)
+        needing = {tool for tool, needs_admin in found.items() if needs_admin}
         _check_for_editor(persona, rows, chosen, needing)
     if chosen == held:
         return
-    # Kept for an editor: a tool that is removed and added again is still decided on by moderators.
-    kept = [row for row in rows.values() if row.tool not in chosen and _is_moderated(row)]
     persona.tool_policies.all().delete()
     PersonaTool.objects.bulk_create(
         PersonaTool(persona=persona, tool=tool, policy=each.policy, deciders=each.deciders)
         for tool, each in chosen.items()
-    )
-    PersonaTool.objects.bulk_create(
-        PersonaTool(persona=persona, tool=row.tool, policy=ToolPolicy.NEVER, deciders=row.deciders)
-        for row in kept
-        if not is_admin
     )
 
 
 def moderated_tools(persona: Persona) -> set[UUID]:
     """Return the tools that the persona has or had, and on whose calls moderators decide."""
     return {row.tool for row in persona.tool_policies.all() if _is_moderated(row)}
+
+
+def _kept_for_editor(
+    rows: Mapping[UUID, PersonaTool], chosen: Mapping[UUID, ToolChoice]
+) -> dict[UUID, ToolChoice]:
+    """Return the tools that an editor removes, or never lets the persona use.
+
+    Moderators still decide on their calls if the editor adds them again.
+    """
+    return {
+        tool: ToolChoice(tool, ToolPolicy.NEVER, row.deciders)
+        for tool, row in rows.items()
+        if _is_moderated(row) and (tool not in chosen or chosen[tool].policy == ToolPolicy.NEVER)
+    }
 
 
 def _check_for_editor(
