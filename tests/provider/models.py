@@ -23,6 +23,13 @@ async def echo(chat: Chat) -> None:
     await chat.send_text(chunks(chat.question))
 
 
+async def echo_held(chat: Chat) -> None:
+    """Answer with the last user message, and with a last word after `Provider.release`."""
+    await chat.send_text([*chunks(chat.question), "\n\n"], finish=None)
+    await chat.released.wait()
+    await chat.send_text(["end"])
+
+
 async def echo_prompt(chat: Chat) -> None:
     """Answer with the whole prompt."""
     await chat.send_text(chunks(chat.prompt, size=64))
@@ -153,6 +160,7 @@ async def usage_odd(chat: Chat) -> None:
 
 MODELS: dict[str, Model] = {
     "echo": echo,
+    "echo-held": echo_held,
     "echo-prompt": echo_prompt,
     "canary": canary,
     "canary-held": canary_held,
