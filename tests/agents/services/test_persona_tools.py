@@ -260,6 +260,7 @@ def test_only_an_admin_takes_the_decision_from_moderators(cast: Cast, policy: st
         with pytest.raises(Forbidden):
             services.restore_persona(user=member, persona_id=cast.persona.pk, number=2)
         update(user=member, tools=[])  # and adds it again
+        update(user=member, tools=[ToolChoice(read, "never")])
     update(user=member, tools=moderated)
     update(user=cast.admin, tools=[])
     update(user=member, tools=looser)
