@@ -9,6 +9,9 @@ prepared query keeps the SQL and Django's description of its columns:
 
 The factory gets a `Parameter` for each keyword and is called once for each size of its lists. What
 it reads apart from them (settings, the clock, the language) is fixed then.
+
+PostgreSQL also takes longer to plan such a query than to execute it, so it gets all statements of
+this module as prepared statements (`server_statements`).
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,6 +23,8 @@ from django.db.models import AutoField, Expression, Field, Model, QuerySet
 from django.db.models.query import FlatValuesListIterable, ModelIterable, ValuesListIterable
 from django.db.models.sql import UpdateQuery
 from django.db.models.sql.compiler import SQLCompiler
+
+from accounts.database.server_statements import executed, literal
 
 R = TypeVar("R")
 AnyField = Field[Any, Any]
@@ -162,19 +167,25 @@ def insert(*rows: Model) -> None:
 
 
 class _Statement:
-    """SQL with the positions of the parameters among its placeholders."""
+    """SQL with the values of its placeholders, some of which are parameters.
+
+    On PostgreSQL only parameters are placeholders. Other values are part of the SQL: a plan for all
+    parameters may use a partial index only if the value of its condition is known.
+    """
 
     def __init__(self, sql: str, params: Sequence[Any]) -> None:
+        if connection.vendor == "postgresql":
+            marks = ["%s" if isinstance(each, Parameter) else literal(each) for each in params]
+            sql = sql.replace("%%", "%%%%") % tuple(marks)
+            params = [each for each in params if isinstance(each, Parameter)]
         self.sql = sql
-        self._params = list(params)
-        self._slots = [(n, p) for n, p in enumerate(params) if isinstance(p, Parameter)]
+        self._params = params
 
     def bind(self, values: Mapping[str, Any]) -> list[Any]:
         """Return the values of all placeholders in a call."""
-        bound = self._params.copy()
-        for position, parameter in self._slots:
-            bound[position] = parameter.bound(values)
-        return bound
+        return [
+            each.bound(values) if isinstance(each, Parameter) else each for each in self._params
+        ]
 
 
 class _Select(Generic[R]):
@@ -191,6 +202,8 @@ class _Select(Generic[R]):
         self._locks = queryset.query.select_for_update
         self._compiler = queryset.query.get_compiler(DEFAULT_DB_ALIAS)
         self._statement = _Statement(*self._compiler.as_sql())
+        if self._compiler.has_extra_select:
+            raise TypeError("A distinct query can only be ordered by columns that it returns.")
         self._compiler.connection = None  # it belongs to the thread that has compiled
 
     def rows(self, values: Mapping[str, Any]) -> list[R]:
@@ -210,9 +223,10 @@ class _Execution(SQLCompiler):
         self.connection = connections[DEFAULT_DB_ALIAS]
         self._bound = sql, params
 
-    def as_sql(self, *_: Any, **__: Any) -> Any:  # Any: as above
-        """Return the SQL and the values of the call."""
-        return self._bound
+    def execute_sql(self, *_: Any, **__: Any) -> Any:  # Any: as above
+        """Return all rows of the call, in one chunk."""
+        with executed(*self._bound) as cursor:
+            return [cursor.fetchall()]
 
 
 class _Source:
@@ -231,8 +245,7 @@ class _Source:
 
 
 def _execute(sql: str, params: Sequence[Any]) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, params)
+    with executed(sql, params) as cursor:
         count: int = cursor.rowcount
     return count
 

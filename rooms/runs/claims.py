@@ -96,7 +96,6 @@ def _claim_of_teams(
         chosen = _choose(list(waiting.values()), limit)
         rows = _LOCK_RUNS(runs=chosen) if chosen else []
         if not rows:
-            transaction.set_rollback(True)
             return []
         found = {run: (team, Claim(run, room, attempt + 1)) for run, team, room, attempt in rows}
         _SET_CLAIMED(runs=list(found), owner=owner, lease=queue.LEASE)

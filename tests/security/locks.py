@@ -10,6 +10,7 @@ from django.db import connection
 from django.db.models.sql.compiler import SQLCompiler
 
 import rooms.permissions
+from accounts.database import prepared_queries
 
 WRITES = ("INSERT", "UPDATE", "DELETE")
 
@@ -21,7 +22,6 @@ def before_locks_and_writes(call: Callable[[str], None]) -> Iterator[None]:
     Queries of `call` itself are passed over.
     """
     busy = False
-    execute_sql = SQLCompiler.execute_sql
 
     def report(what: str) -> None:
         nonlocal busy
@@ -32,11 +32,6 @@ def before_locks_and_writes(call: Callable[[str], None]) -> Iterator[None]:
             finally:
                 busy = False
 
-    def compiled(self: SQLCompiler, *args: Any, **options: Any) -> Any:
-        if self.query.select_for_update:
-            report("lock")
-        return execute_sql(self, *args, **options)
-
     def executed(execute: Any, sql: str, *rest: Any) -> Any:
         if sql.startswith(WRITES):
             report(sql)
@@ -44,10 +39,23 @@ def before_locks_and_writes(call: Callable[[str], None]) -> Iterator[None]:
 
     row_locks = SimpleNamespace(features=SimpleNamespace(has_select_for_update=True))
     with ExitStack() as stack:
-        stack.enter_context(patch.object(SQLCompiler, "execute_sql", compiled))
+        for compiler in (SQLCompiler, prepared_queries._Execution):
+            reporting = _reporting_locks(compiler.execute_sql, report)
+            stack.enter_context(patch.object(compiler, "execute_sql", reporting))
         stack.enter_context(patch.object(rooms.permissions, "connection", row_locks))
         stack.enter_context(connection.execute_wrapper(executed))
         yield
+
+
+def _reporting_locks(
+    execute_sql: Callable[..., Any], report: Callable[[str], None]
+) -> Callable[..., Any]:
+    def compiled(self: SQLCompiler, *args: Any, **options: Any) -> Any:
+        if self.query.select_for_update:
+            report("lock")
+        return execute_sql(self, *args, **options)
+
+    return compiled
 
 
 def steps_after_audit(act: Callable[[], object]) -> list[str]:

@@ -218,3 +218,52 @@ def test_numbers_are_compared_as_numbers(teams: list[Team]) -> None:
     )
 
     assert sorted(after(number=numbered[1])) == numbered[2:]
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite gets no literals")
+def test_postgresql_keeps_a_statement_whose_only_placeholders_are_parameters(
+    teams: list[Team],
+) -> None:
+    """It can plan a statement for all values, and use a partial index."""
+    prepared = PreparedQuery(
+        lambda team: members_of(team).filter(role="owner", user__name="100 %s"), team=ID
+    )
+
+    for team in teams:
+        assert prepared(team=team.pk) == []
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        (statement,) = [sql for (sql,) in cursor.fetchall() if "100 %s" in sql]
+    assert "= 'owner'" in statement
+    assert "$1" in statement
+    assert "$2" not in statement
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite prepares a statement again")
+def test_migration_that_changes_a_column_fails_no_query() -> None:
+    """The queries are made outside of the transaction of this test, by threads."""
+    prepared: PreparedQuery[str] = PreparedQuery(
+        lambda user: User.objects.filter(pk=user).values_list("name", flat=True), user=ID
+    )
+    found = []
+
+    def alter(column_type: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE accounts_user ALTER COLUMN name TYPE {column_type}")
+        connection.close()
+
+    def read() -> None:
+        for column_type in ("text", "varchar(40)"):
+            found.append(prepared(user=uuid4()))
+            migration = Thread(target=alter, args=[column_type])
+            migration.start()
+            migration.join()
+            found.append(prepared(user=uuid4()))
+        connection.close()
+
+    reader = Thread(target=read)
+    reader.start()
+    reader.join()
+
+    assert found == [[], [], [], []]

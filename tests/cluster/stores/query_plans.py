@@ -23,6 +23,7 @@ from django.conf import settings  # noqa: E402  # all of these need django.setup
 from django.db import connection, transaction  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
+from accounts.database.prepared_cursor import PreparedCursor  # noqa: E402
 from accounts.models import AuditEntry, Team, User  # noqa: E402
 from accounts.services import create_team, create_user  # noqa: E402
 from agents.models import Persona  # noqa: E402
@@ -251,17 +252,34 @@ def _explaining(plans: list[dict[str, Any]]) -> Callable[..., Any]:
 
     def execute(run: Any, sql: Any, params: Any, *others: Any) -> Any:
         if str(sql).startswith(("SELECT", "UPDATE", "DELETE", "INSERT", "WITH")):
+            _many, context = others
+            is_prepared = isinstance(context["cursor"].cursor, PreparedCursor)
             # A cursor of psycopg: the wrappers of Django are not called again.
             with connection.connection.cursor() as cursor:
                 cursor.execute("SAVEPOINT explaining")
-                cursor.execute(f"{EXPLAIN}{sql}", params)
-                found = cursor.fetchone()[0]
+                explained = _explain_prepared if is_prepared else _explain_once
+                found = explained(cursor, str(sql), params)
                 cursor.execute("ROLLBACK TO SAVEPOINT explaining")
             (plan,) = json.loads(found) if isinstance(found, str) else found
             plans.append({"sql": str(sql), **plan})
         return run(sql, params, *others)
 
     return execute
+
+
+def _explain_once(cursor: Any, sql: str, params: Any) -> Any:
+    return cursor.execute(f"{EXPLAIN}{sql}", params).fetchone()[0]
+
+
+def _explain_prepared(cursor: Any, sql: str, params: Sequence[Any]) -> Any:
+    """Explain the plan for all values of the parameters, which PostgreSQL may keep."""
+    numbers = [f"${number}" for number, _param in enumerate(params, start=1)]
+    cursor.execute(f"PREPARE explained AS {sql % tuple(numbers)}")
+    cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+    values = f"({', '.join(['%s'] * len(params))})" if params else ""
+    found = cursor.execute(f"{EXPLAIN}EXECUTE explained{values}", params).fetchone()[0]
+    cursor.execute("DEALLOCATE explained")
+    return found
 
 
 if __name__ == "__main__":
