@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from rooms.fanout.credentials import Credential
-from rooms.fanout.transport import Frame, Transport, Write
+from rooms.fanout.transport import Frame, Transport, Writer
 
 log = structlog.get_logger(__name__)
 
@@ -26,8 +26,8 @@ BATCH_BYTES: Final = 65_536
 class Subscriber(Protocol):
     """The methods of `rooms.fanout.delivery.Subscription` that a connection calls."""
 
-    def go_live(self, write: Write) -> None:
-        """Let the topic write with `write`, if the subscription has received everything."""
+    def go_live(self, writer: Writer) -> None:
+        """Let the topic write to `writer`, if the subscription has received everything."""
 
     def lag(self) -> None:
         """Stop the topic's writes; from now on the flush task calls `next_frame`."""
@@ -84,8 +84,8 @@ class Connection:
     def send(self, payload: bytes) -> None:
         """Send JSON to this connection only, after all frames that were sent before."""
         frame = Frame.of(payload)
-        if (write := self._direct_writer()) is not None:
-            write(frame.wire)
+        if (writer := self._direct_writer()) is not None:
+            writer.write(frame.wire)
         else:
             self._queue.append(frame)
             self.flush()
@@ -140,11 +140,11 @@ class Connection:
             log.info("socket.lost", error=type(error).__name__)
         finally:
             self._flushing = None
-            if (write := self._direct_writer()) is not None:
+            if (writer := self._direct_writer()) is not None:
                 for subscription in self.subscriptions.values():
-                    subscription.go_live(write)
+                    subscription.go_live(writer)
 
-    def _direct_writer(self) -> Write | None:
+    def _direct_writer(self) -> Writer | None:
         if self._flushing is not None or self.closed:
             return None
         return self._transport.direct_writer(self.flush)

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from rooms.fanout.connection import Connection
 from rooms.fanout.positions import Positions
-from rooms.fanout.transport import Frame, Write
+from rooms.fanout.transport import Frame, Writer
 from rooms.protocol.compact import StreamNumbers
 
 log = structlog.get_logger(__name__)
@@ -79,6 +79,44 @@ class Ring:
         self._bytes -= len(self._items.popleft().frame.wire)
 
 
+class Live:
+    """The live subscriptions of a topic that get the same form of its frames."""
+
+    def __init__(self) -> None:
+        self._writers: dict[Subscription, Writer] = {}
+        self._listed: list[Writer] | None = None  # of `_writers`, until they change
+
+    def __len__(self) -> int:
+        return len(self._writers)
+
+    def add(self, subscription: "Subscription", writer: Writer) -> None:
+        self._writers[subscription] = writer
+        self._listed = None
+
+    def discard(self, subscription: "Subscription") -> bool:
+        """Remove a subscription; return False if it was not live."""
+        if self._writers.pop(subscription, None) is None:
+            return False
+        self._listed = None
+        return True
+
+    def writers(self) -> list[Writer]:
+        """Return the writers of all. A later change makes a new list."""
+        if self._listed is None:
+            self._listed = list(self._writers.values())
+        return self._listed
+
+    def writers_lacking(self, item: Item) -> list[Writer]:
+        """Return the writers of those whose snapshot does not contain the item."""
+        return [writer for each, writer in self._writers.items() if each.lacks(item)]
+
+    def close(self, writer: Writer) -> None:
+        """Close the connection of a writer that has failed."""
+        for subscription, each in list(self._writers.items()):
+            if each is writer:
+                subscription.connection.close(INTERNAL_ERROR)
+
+
 class Delivery:
     """The ring buffer of a topic and the subscriptions that it is delivered to.
 
@@ -92,8 +130,8 @@ class Delivery:
         self.ring = Ring()
         self.subscriptions: dict[Connection, Subscription] = {}
         self.compact: set[Subscription] = set()
-        self.live: dict[Subscription, Write] = {}
-        self.live_compact: dict[Subscription, Write] = {}
+        self.live = Live()
+        self.live_compact = Live()
         self.lagging: set[Subscription] = set()
         self.known_since = -1
         """The log's seq at the time when a subscription first went live."""
@@ -112,8 +150,8 @@ class Delivery:
         """Deliver nothing more to a connection, neither new items nor items in the ring."""
         subscription = self.subscriptions.pop(connection, None)
         if subscription is not None:
-            self.live.pop(subscription, None)
-            self.live_compact.pop(subscription, None)
+            self.live.discard(subscription)
+            self.live_compact.discard(subscription)
             self.lagging.discard(subscription)
             self.compact.discard(subscription)
 
@@ -124,7 +162,7 @@ class Delivery:
         else:
             self.ring.skip()
         # Copied before the writes: a subscription that starts to lag during a write has this item.
-        lagging = list(self.lagging)
+        lagging = list(self.lagging) if self.lagging else ()
         # An answer that began before `known_since` may have ended before the topic existed, and a
         # snapshot may contain its end. Only its deltas are compared with each snapshot.
         to_all = item.position is None or item.base > self.known_since
@@ -132,15 +170,17 @@ class Delivery:
             (self.live, item.frame),
             (self.live_compact, item.compact or item.frame),
         ):
+            if not live:
+                continue
             wire = frame.wire
-            # Hot path: one call of the transport's write function for each live subscription.
-            for subscription, write in list(live.items()):
+            # Hot path: for each live subscription one write, and no other of its objects is read. A
+            # subscription that starts to lag during the writes is still in this list.
+            for writer in live.writers() if to_all else live.writers_lacking(item):
                 try:
-                    if to_all or subscription.lacks(item):
-                        write(wire)
+                    writer.write(wire)
                 except Exception:  # the other subscriptions must still get the item
                     log.exception("socket.failed")
-                    subscription.connection.close(INTERNAL_ERROR)
+                    live.close(writer)
         for subscription in lagging:
             if subscription.started:
                 subscription.connection.flush()
@@ -157,9 +197,8 @@ class Subscription:
     Nothing is delivered before `start`, which takes the position of the client's snapshot. After
     that a subscription is in one of two modes:
 
-    - Live: `Delivery.live` or `Delivery.live_compact` maps it to the write function of its
-      connection's transport. An item costs one call of that function for each connection: no task,
-      no queue and no comparison.
+    - Live: `Delivery.live` or `Delivery.live_compact` maps it to its connection's transport. An
+      item costs one write to that transport: no task, no queue and no comparison.
     - Lagging: it is in `Delivery.lagging`. An item is only added to the ring, which all
       subscriptions share. The connection's flush task reads the ring from `cursor` on and writes
       many items at once. Nothing is queued for each connection, so slow clients cost no memory.
@@ -214,7 +253,7 @@ class Subscription:
         self.connection.subscriptions[self.room_id] = self
         self.connection.flush()
 
-    def go_live(self, write: Write) -> None:
+    def go_live(self, writer: Writer) -> None:
         """Go live, if nothing is unread and the topic has passed the snapshot."""
         delivery = self._delivery
         if self not in delivery.lagging or self.cursor != delivery.ring.end:
@@ -223,11 +262,11 @@ class Subscription:
             if delivery.known_since < 0:
                 delivery.known_since = delivery.positions.seq
             delivery.lagging.discard(self)
-            self._live[self] = write
+            self._live.add(self, writer)
 
     def lag(self) -> None:
         """Stop being live: later items are read through the cursor."""
-        if self._live.pop(self, None) is not None:
+        if self._live.discard(self):
             self._delivery.lagging.add(self)
             self.cursor = self._delivery.ring.end
 

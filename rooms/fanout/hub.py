@@ -23,8 +23,11 @@ from rooms.fanout.delivery import Subscription
 from rooms.fanout.presence import RENEW_SECONDS, Presence
 from rooms.fanout.publisher import (
     ActivityHint,
+    Batch,
     CredentialRevoked,
+    Delta,
     Envelope,
+    Ephemeral,
     PresenceChanged,
     ReadPositionsChanged,
 )
@@ -106,20 +109,23 @@ class RoomHub:
 
     def _dispatch(self, envelope: Envelope) -> None:
         """Pass a message of the layer to the topic, connections or activity that it concerns."""
-        match envelope:
+        match envelope:  # the most frequent first
+            case Delta() | Batch() | Ephemeral() | PresenceChanged():
+                if isinstance(envelope, PresenceChanged):
+                    self._presence.correct(envelope.room, envelope.user, online=envelope.online)
+                if (topic := self._topics.get(envelope.room)) is not None:
+                    topic.receive(envelope)
             case ActivityHint(room=room_id):
                 self._activity.add(room_id, self._connections)
             case ReadPositionsChanged(users=users_by_room):
                 self._activity.add_reads(users_by_room, self._connections)
             case CredentialRevoked():
-                for connection in list(self._connections):
-                    if envelope.covers(connection.credential):
-                        connection.close(CREDENTIALS_ENDED)
-            case _:
-                if isinstance(envelope, PresenceChanged):
-                    self._presence.correct(envelope.room, envelope.user, online=envelope.online)
-                if (topic := self._topics.get(envelope.room)) is not None:
-                    topic.receive(envelope)
+                self._close_revoked(envelope)
+
+    def _close_revoked(self, revoked: CredentialRevoked) -> None:
+        for connection in list(self._connections):
+            if revoked.covers(connection.credential):
+                connection.close(CREDENTIALS_ENDED)
 
     def connect(self, connection: Connection) -> None:
         """Add a connection: it gets activity hints, and is closed if its credential is revoked."""

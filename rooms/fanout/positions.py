@@ -9,7 +9,7 @@ ENDED_ANSWERS: Final = 256
 """The number of ended answers that are remembered, so that their late deltas are dropped."""
 
 
-class Position(Struct, frozen=True, gc=False):
+class Position(Struct, gc=False):
     """The last delivered delta of an answer; `seq` is -1 if there is none yet.
 
     `base` is the room's seq at which the attempt started.
@@ -18,6 +18,10 @@ class Position(Struct, frozen=True, gc=False):
     attempt: int
     seq: int
     base: int
+
+    def precedes(self, attempt: int, seq: int) -> bool:
+        """Return True if this is the position right before a delta."""
+        return self.attempt == attempt and self.seq + 1 == seq
 
 
 class Positions:

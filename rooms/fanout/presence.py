@@ -85,7 +85,7 @@ class RedisRoster:
             until = time.time() + TTL_SECONDS
             async with async_client().pipeline(transaction=False) as pipe:
                 for room_id, users in rooms.items():
-                    pipe.zremrangebyscore(_key(room_id), "-inf", time.time())
+                    # The expired users are removed by the next change: no reader returns them.
                     pipe.zadd(_key(room_id), {user_id.bytes: until for user_id in users})
                     pipe.expire(_key(room_id), TTL_SECONDS)
                 await pipe.execute()

@@ -27,7 +27,9 @@ PING_SECONDS: Final = 2.0
 UNANSWERED_PINGS: Final = 2
 REQUEST_SECONDS: Final = 2.0
 BATCH_SECONDS: Final = 0.003
-"""Seconds between two reads. Messages that arrive in between are read together."""
+"""Seconds between two reads under load. Messages that arrive in between are read together."""
+BUSY_SECONDS: Final = 0.02
+"""A connection is under load if two reads are less than this many seconds apart."""
 
 OnMessage = Callable[[bytes, bytes], None]
 C = TypeVar("C", bound="RedisConnection")
@@ -99,10 +101,13 @@ class SubscriberConnection(RedisConnection):
         super().__init__(connection, on_lost)
         self._on_message = on_message
         self._confirmations: dict[bytes, asyncio.Future[bool]] = {}
+        self._read_at = 0.0
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if not self._transport.is_closing():
+        read_at, self._read_at = self._read_at, self._loop.time()
+        # A lone message is not worth a timer and two changes of the poll set.
+        if self._read_at - read_at < BUSY_SECONDS and not self._transport.is_closing():
             self._transport.pause_reading()
             self._loop.call_later(BATCH_SECONDS, self._resume_reading)
 

@@ -12,7 +12,13 @@ from msgspec import Struct
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 Send = Callable[[Any], Awaitable[None]]
-Write = Callable[[bytes], None]
+
+
+class Writer(Protocol):
+    """What a topic writes its frames to: the transport of the event loop, without a wrapper."""
+
+    def write(self, wire: bytes, /) -> None:
+        """Write at once; what the client cannot take yet is buffered."""
 
 
 class Frame(Struct, frozen=True, gc=False):
@@ -37,10 +43,10 @@ class Frame(Struct, frozen=True, gc=False):
 class Transport(Protocol):
     """Writes frames to one client. All methods run on the event loop."""
 
-    def direct_writer(self, on_pause: Callable[[], None]) -> Write | None:
-        """Return a function that writes wire bytes at once, or None if that is not possible now.
+    def direct_writer(self, on_pause: Callable[[], None]) -> Writer | None:
+        """Return what writes wire bytes at once, or None if that is not possible now.
 
-        The function may be called until `on_pause` is called.
+        It may be used until `on_pause` is called.
         """
 
     async def send(self, frames: Sequence[Frame]) -> None:
@@ -81,11 +87,11 @@ class UvicornTransport:
         self._transport = protocol.transport
         self._writable: asyncio.Event = protocol.writable
 
-    def direct_writer(self, on_pause: Callable[[], None]) -> Write | None:
+    def direct_writer(self, on_pause: Callable[[], None]) -> Writer | None:
         if not self._writable.is_set() or self._is_closing():
             return None
         self._protocol.on_pause = on_pause
-        return self._transport.write
+        return self._transport
 
     async def send(self, frames: Sequence[Frame]) -> None:
         await self._writable.wait()
@@ -105,7 +111,7 @@ class AsgiTransport:
     def __init__(self, send: Send) -> None:
         self._send = send
 
-    def direct_writer(self, on_pause: Callable[[], None]) -> Write | None:
+    def direct_writer(self, on_pause: Callable[[], None]) -> Writer | None:
         return None
 
     async def send(self, frames: Sequence[Frame]) -> None:

@@ -12,6 +12,7 @@ from accounts.models import ApiToken, User
 from accounts.services import users_for_sessions, users_for_tokens
 from rooms.fanout.credentials import Credential, RoomsByCredential
 from rooms.models import Room
+from rooms.socket import any_of  # noqa: F401 # registers the lookup `any`
 from rooms.socket.batches import Batches
 
 
@@ -66,13 +67,20 @@ def authenticate_many(many: Sequence[Credentials]) -> list[Identity | None]:
 def revoked_credentials(joined: RoomsByCredential) -> set[Credential]:
     """Return the credentials that are no longer valid, for login or for one of their joined rooms.
 
-    Three queries; one more if a user lacks the MFA that a team requires.
+    Up to three queries that count; more only if some of the credentials may have to be revoked.
     """
-    users = User.objects.filter(is_active=True, pk__in={c.user_id for c in joined})
-    tokens = ApiToken.objects.valid().filter(pk__in={c.token_id for c in joined})
-    sessions = Session.objects.filter(
-        expire_date__gt=timezone.now(), session_key__in={c.session_key for c in joined}
-    )
+    user_ids = {c.user_id for c in joined}
+    token_ids = {c.token_id for c in joined} - {None}
+    session_keys = {c.session_key for c in joined} - {None}
+    users = User.objects.filter(is_active=True, pk__any=user_ids)
+    tokens = ApiToken.objects.valid().filter(pk__any=token_ids)
+    sessions = Session.objects.filter(expire_date__gt=timezone.now(), session_key__any=session_keys)
+    if (
+        users.exclude(lacks_required_mfa(OuterRef("pk"))).count() == len(user_ids)
+        and tokens.count() == len(token_ids)
+        and sessions.count() == len(session_keys)
+    ):
+        return set()
     valid = {None, *tokens.values_list("pk", flat=True), *sessions.values_list("pk", flat=True)}
     lacks_mfa = dict(users.values_list("pk", lacks_required_mfa(OuterRef("pk"))))
     revoked = {c for c in joined if c.user_id not in lacks_mfa or not {*c.keys} <= valid}

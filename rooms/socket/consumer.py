@@ -49,6 +49,8 @@ log = structlog.get_logger(__name__)
 
 WAIT_FOR_EVENTS_SECONDS: Final = 2.0
 FLOODING: Final = 4429
+REFUSED_SECONDS: Final = 0.005
+"""Seconds until the next frame is read from a client that was refused by its rate limit."""
 
 _TYPES: Final = (*(str(kind.__struct_config__.tag) for kind in get_args(AnyCommand)),)
 _OUTCOMES: Final = ("done", *(error.code for error in MaruError.__subclasses__()))
@@ -118,6 +120,8 @@ class RoomsConsumer(AsyncWebsocketConsumer):
                 self.connection.close(FLOODING)
             else:
                 self._refuse("any", decode_ref(text), RateLimited(retry_after=seconds))
+                # Backpressure: further frames of a flood stay in the buffers of TCP.
+                await asyncio.sleep(REFUSED_SECONDS)
             return
         try:
             command = decode_command(text)

@@ -26,7 +26,7 @@ from rooms.fanout.connection import Connection
 from rooms.fanout.credentials import Credential
 from rooms.fanout.hub import RoomHub
 from rooms.fanout.publisher import LogEntry
-from rooms.fanout.transport import Frame, Send, Write
+from rooms.fanout.transport import Frame, Send, Writer
 from rooms.permissions import VIEW, access_room
 from rooms.protocol.events import AnyDurable, MessageDelta, RoomActivity, RoomRemoved, encode
 from rooms.socket import snapshots
@@ -229,7 +229,7 @@ class SseTransport:
         self._over = over
         self._cycle = getattr(send, "__self__", None)
 
-    def direct_writer(self, on_pause: Callable[[], None]) -> Write | None:
+    def direct_writer(self, on_pause: Callable[[], None]) -> Writer | None:
         return None
 
     async def send(self, frames: Sequence[Frame]) -> None:

@@ -12,6 +12,7 @@ TEST_FILES = (
     "tests/rooms/test_query_counts.py",
     "tests/rooms/test_permissions.py",
     "tests/rooms/runs/test_claims.py",
+    "tests/rooms/socket/test_authentication.py",
     "tests/accounts/database/test_prepared_queries.py",
 )
 

@@ -13,7 +13,7 @@ from rooms.fanout.credentials import Credential, RoomsByCredential
 from rooms.fanout.delivery import Subscription
 from rooms.fanout.publisher import Batch, Delta, LogEntry, RoomEnvelope
 from rooms.fanout.topic import Source, Topic
-from rooms.fanout.transport import Frame, Write
+from rooms.fanout.transport import Frame, Writer
 from rooms.protocol.events import MessageDelta, encode
 
 ROOM, ANSWER, RUN = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -112,11 +112,11 @@ class FakeClient:
         self.reading.clear()
         self.on_pause()
 
-    def direct_writer(self, on_pause: Callable[[], None]) -> Write | None:
+    def direct_writer(self, on_pause: Callable[[], None]) -> Writer | None:
         if not self.direct or not self.reading.is_set():
             return None
         self.on_pause = on_pause
-        return self.write_wire
+        return self
 
     async def send(self, frames: Sequence[Frame]) -> None:
         await self.reading.wait()
@@ -128,7 +128,7 @@ class FakeClient:
     def abort(self) -> None:
         self.aborted = True
 
-    def write_wire(self, wire: bytes) -> None:
+    def write(self, wire: bytes) -> None:
         self.direct_writes += 1
         self.wires.append(wire)
         self.receive(payload_of(wire))

@@ -19,7 +19,7 @@ from rooms.fanout import publisher
 from rooms.fanout.connection import Connection
 from rooms.fanout.credentials import Credential
 from rooms.fanout.hub import RoomHub
-from rooms.fanout.transport import Frame, Write
+from rooms.fanout.transport import Frame, Writer
 from rooms.runs.lifecycle import Job
 from rooms.socket.consumer import RoomsConsumer
 from rooms.socket.routing import make_hub
@@ -86,17 +86,17 @@ class SocketClient:
 
     # The transport of the connection.
 
-    def direct_writer(self, on_pause: Callable[[], None]) -> Write | None:
-        return self._write
+    def direct_writer(self, on_pause: Callable[[], None]) -> Writer | None:
+        return self
 
     async def send(self, frames: Sequence[Frame]) -> None:
         for frame in frames:
-            self._write(frame.wire)
+            self.write(frame.wire)
 
     def abort(self) -> None:
         """Do nothing: no bytes are buffered."""
 
-    def _write(self, wire: bytes) -> None:
+    def write(self, wire: bytes) -> None:
         self.received.append(msgspec.json.decode(payload_of(wire)))
         self._arrived.set()
 

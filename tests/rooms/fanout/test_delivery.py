@@ -139,7 +139,7 @@ async def test_removed_live_subscription_receives_nothing() -> None:
 
 async def test_connection_whose_write_fails_is_closed_and_the_others_receive() -> None:
     class Broken(FakeClient):
-        def write_wire(self, wire: bytes) -> None:
+        def write(self, wire: bytes) -> None:
             raise OSError
 
     store, broken, healthy = FakeStore(), Broken(), FakeClient()

@@ -55,7 +55,7 @@ def test_machine_detects_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_machine_detects_missing_deltas(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: a topic that delivers no deltas."""
-    monkeypatch.setattr(Topic, "_advance_answer", lambda self, delta: None)
+    monkeypatch.setattr(Topic, "_deliver_delta", lambda self, delta: None)
 
     with pytest.raises(AssertionError):
         run_removal_steps()

@@ -3,18 +3,32 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from channels.layers import InMemoryChannelLayer
+from pytest_django import Settings
 from websockets.exceptions import ConnectionClosed
 
 from accounts.models import User
 from rooms.fanout.credentials import Credential
 from rooms.fanout.hub import RoomHub
+from rooms.socket import consumer
 from rooms.socket.consumer import RoomsConsumer
 from rooms.socket.token_bucket import BURST, MAX_REFUSED, PER_SECOND, TokenBucket
+from tests.deadlines import DEADLINE
 from tests.live import Installation
 from tests.rooms.fanout.doubles import FakeStore
+
+PING = {"type": "websocket.receive", "text": '{"type":"ping","ref":"1"}'}
+
+
+def new_scope() -> dict[str, Any]:
+    """Return the scope of a connection with a hub of its own."""
+    user = User(name="Member")
+    state = {"hub": RoomHub(InMemoryChannelLayer(), FakeStore().source())}
+    scope = {"user": user, "credential": Credential(user.pk), "language": "en", "state": state}
+    return {**scope, "subprotocol": "maru.v1"}
 
 
 class FakeClock:
@@ -71,7 +85,7 @@ def test_refusals_are_forgotten_when_the_bucket_has_refilled() -> None:
 
 
 async def test_burst_of_one_client_does_not_starve_other_tasks() -> None:
-    burst = [{"type": "websocket.receive", "text": '{"type":"ping","ref":"1"}'}] * BURST
+    burst = [PING] * BURST
     incoming = iter([{"type": "websocket.connect"}, *burst, {"type": "websocket.disconnect"}])
     turns = 0
 
@@ -87,15 +101,37 @@ async def test_burst_of_one_client_does_not_starve_other_tasks() -> None:
             turns += 1
             await asyncio.sleep(0)
 
-    user = User(name="Member")
-    state = {"hub": RoomHub(InMemoryChannelLayer(), FakeStore().source())}
-    scope = {"user": user, "credential": Credential(user.pk), "language": "en", "state": state}
-    scope |= {"subprotocol": "maru.v1"}
     other = asyncio.create_task(count_turns())
-    await RoomsConsumer()(scope, receive, send)
+    await RoomsConsumer()(new_scope(), receive, send)
     other.cancel()
 
     assert turns >= BURST
+
+
+async def test_frames_behind_a_refused_one_wait_in_the_transport(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.RATE_LIMITS = True
+    monkeypatch.setattr(consumer, "REFUSED_SECONDS", 3_600)
+    refused, read = asyncio.Event(), 0
+
+    async def receive() -> object:
+        nonlocal read
+        read += 1
+        return PING if read > 1 else {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        if "rate_limited" in message.get("text", ""):
+            refused.set()
+
+    consuming = asyncio.create_task(RoomsConsumer()(new_scope(), receive, send))
+    async with asyncio.timeout(DEADLINE):
+        await refused.wait()
+    for _ in range(10):  # turns of the event loop, in each of which a frame would be read
+        await asyncio.sleep(0)
+    consuming.cancel()
+
+    assert read == 1 + BURST + 1
 
 
 async def test_flooding_connection_is_refused_then_closed_and_others_continue(
