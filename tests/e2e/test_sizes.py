@@ -165,6 +165,9 @@ def test_no_element_is_wider_than_the_page(
 def test_paper_has_all_messages_and_nothing_to_press(
     server: Server, room: PopulatedRoom, sign_in: Open
 ) -> None:
+    room_page = RoomPage(sign_in(room.members[0]), server.address(room))
+    room_page.ask("\n\n".join(["A line."] * 40))
+    room_page.ended()
     page = sign_in(room.members[0], java_script_enabled=False, viewport=NARROW)
     page.goto(server.address(room))
     page.emulate_media(media="print")
