@@ -52,7 +52,7 @@ def page_of(
     """
     rows = rows.order_by(key if ascending else f"-{key}")
     if cursor is not None:
-        last = _parse_cursor(rows.model, key, cursor)
+        last = parse_cursor(rows.model, key, cursor)
         rows = rows.filter(**{f"{key}__{'gt' if ascending else 'lt'}": last})
     found = list(rows[: limit + 1])
     shown = fitting(found[:limit])
@@ -60,7 +60,8 @@ def page_of(
     return Page(items=bodies(shown), next=next_cursor)
 
 
-def _parse_cursor(model: type[Model], key: str, cursor: str) -> Any:  # Any: the field's own type
+def parse_cursor(model: type[Model], key: str, cursor: str) -> Any:  # Any: the field's own type
+    """Return the value of the field `key` that a cursor names; raise Invalid if it is none."""
     field: Any = model._meta.pk if key == "pk" else model._meta.get_field(key)
     # A foreign key would look for the row; its target only parses the value.
     field = getattr(field, "target_field", field)

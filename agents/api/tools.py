@@ -6,14 +6,15 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from accounts.api.bodies import Body
+from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, parse_cursor
 from accounts.api.routing import Gate, Routes
 from accounts.fields import one_of
 from accounts.models import Team, User
 from accounts.permissions import CREATE_ROOM, access_team, team_permissions
-from agents.models import Deciders, Persona, Reach, ToolPolicy
+from agents.models import Deciders, Persona, Reach, Tool, ToolPolicy
 from agents.permissions import EDIT, VIEW, access_persona
 from agents.services import ToolChoice, list_tools, update_persona
-from agents.tools.registry import TeamTool, tools_of_team
+from agents.tools.registry import TeamTool, tools_before
 
 routes = Routes("agents")
 
@@ -39,13 +40,6 @@ class ToolBody(Struct, frozen=True, kw_only=True):
     sha256: str
     approved: bool
     needs_admin: bool
-
-
-class ToolsBody(Struct, frozen=True):
-    """The tools of a team: our own, those of the operator, and those of its servers; one page."""
-
-    items: list[ToolBody]
-    next: None = None
 
 
 class PersonaToolUpdate(Body, frozen=True, kw_only=True):
@@ -81,9 +75,16 @@ class PersonaToolsBody(Struct, frozen=True):
     Gate(access_team, VIEW),
     summary="List the tools that personas of a team can use; guests see only those of every team",
 )
-def get_tools(user: User, team: Team) -> ToolsBody:
+def get_tools(
+    user: User, team: Team, limit: Limit = MAX_PAGE, cursor: Cursor = None
+) -> Page[ToolBody]:
+    """Our own tools are first, then those of the operator and of servers, newest first."""
     team_wide = CREATE_ROOM in team_permissions(user, team)
-    return ToolsBody([_tool_body(tool) for tool in tools_of_team(team, team_wide=team_wide)])
+    before = None if cursor is None else parse_cursor(Tool, "pk", cursor)
+    found = tools_before(team, before, limit + 1, team_wide=team_wide)
+    shown = found[:limit]
+    next_cursor = str(shown[-1].id) if len(found) > limit else None
+    return Page(items=[_tool_body(tool) for tool in shown], next=next_cursor)
 
 
 @routes.add(

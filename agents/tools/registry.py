@@ -57,16 +57,29 @@ class TeamTool:
         )
 
 
-def tools_of_team(team: Team, *, team_wide: bool = True) -> list[TeamTool]:
-    """Return our own tools, those of the operator, and those of the team's servers; one query.
-
-    Without `team_wide` (for guests), only our own tools are returned.
-    """
+def tools_of_team(team: Team) -> list[TeamTool]:
+    """Return our own tools, those of the operator, and those of the team's servers; one query."""
     own = [_own_tool(tool) for tool in CATALOG]
-    if not team_wide:
-        return own
     rows = _rows_of(team).filter(listed=True).select_related("server")
     return own + [_team_tool(row) for row in rows.order_by("server__name", "title", "pk")]
+
+
+def tools_before(
+    team: Team, before: UUID | None, limit: int, *, team_wide: bool = True
+) -> list[TeamTool]:
+    """Return the `limit` tools of `tools_of_team` with the greatest ids below `before`; one query.
+
+    Our own tools are the first, and the others follow, newest first. Without `team_wide` (for
+    guests), only our own tools are returned.
+    """
+    own = [_own_tool(tool) for tool in CATALOG if before is None or tool.id < before]
+    own.sort(key=lambda tool: tool.id, reverse=True)
+    if not team_wide or len(own) >= limit:
+        return own[:limit]
+    rows = _rows_of(team).filter(listed=True).select_related("server").order_by("-pk")
+    if before is not None:
+        rows = rows.filter(pk__lt=before)
+    return own + [_team_tool(row) for row in rows[: limit - len(own)]]
 
 
 def existing(team: Team, tools: Collection[UUID]) -> dict[UUID, bool]:

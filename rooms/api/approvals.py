@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import Meta, Struct, structs
 
 from accounts.api.bodies import Body
-from accounts.api.pagination import Cursor, Limit, Page, each, page_of
+from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, each, page_of, parse_cursor
 from accounts.api.routing import Gate, Routes
 from accounts.errors import Conflict
 from accounts.fields import Timestamp, format_timestamp, one_of
@@ -84,15 +84,22 @@ class CallDecision(Body, frozen=True, rename={"extent": "for"}):
     Gate(access_run, VIEW),
     summary="List the tool calls of a run, oldest first",
 )
-def get_calls(user: User, run: Run) -> Page[CallBody]:
-    """All calls are on one page. People who may not see arguments and results get them without."""
+def get_calls(
+    user: User, run: Run, limit: Limit = MAX_PAGE, cursor: Cursor = None
+) -> Page[CallBody]:
+    """People who may not see arguments and results get the calls without."""
     calls = list(run.calls.order_by("request", "position"))
+    if cursor is not None:  # an unknown call is followed by none
+        last = parse_cursor(ToolCall, "pk", cursor)
+        calls = calls[next((n for n, call in enumerate(calls, 1) if call.pk == last), len(calls)) :]
+    next_cursor = str(calls[limit - 1].pk) if len(calls) > limit else None
+    calls = calls[:limit]
     seen = services.may_see(user, run.room, run, calls)
     showable = services.may_show(user, run, calls) & seen
     bodies = [
         _call_body(call, is_seen=call.pk in seen, may_show=call.pk in showable) for call in calls
     ]
-    return Page(items=bodies, next=None)
+    return Page(items=bodies, next=next_cursor)
 
 
 def _call_body(call: ToolCall, *, is_seen: bool, may_show: bool = False) -> CallBody:

@@ -33,7 +33,7 @@ def test_a_member_lists_the_tools_of_the_team(cast: Cast) -> None:
 
     found = call(cast.member, "GET", f"/teams/{cast.team.pk}/tools").json()["items"]
 
-    assert [each["name"] for each in found] == [*(t.key for t in CATALOG), "files_write"]
+    assert [each["name"] for each in found] == [*(t.key for t in CATALOG[::-1]), "files_write"]
     assert found[-1] == {
         "id": str(write.pk),
         "name": "files_write",
@@ -47,6 +47,22 @@ def test_a_member_lists_the_tools_of_the_team(cast: Cast) -> None:
         "approved": False,
         "needs_admin": True,
     }
+
+
+def test_tools_are_listed_in_pages(cast: Cast) -> None:
+    files = server(cast.team)
+    keys = [tool(files, key).name for key in ("a", "b", "c")]
+    names, cursor = [], ""
+
+    while cursor is not None:
+        path = f"/teams/{cast.team.pk}/tools?limit=4" + (f"&cursor={cursor}" if cursor else "")
+        page = call(cast.member, "GET", path).json()
+        assert 0 < len(page["items"]) <= 4
+        names += [each["name"] for each in page["items"]]
+        cursor = page["next"]
+
+    assert names[:-3] == [each.key for each in CATALOG[::-1]]
+    assert sorted(names[-3:]) == keys
 
 
 def test_a_guest_lists_only_the_tools_of_every_team(cast: Cast) -> None:

@@ -68,9 +68,6 @@ def test_a_team_has_our_tools_those_of_its_servers_and_of_the_operator(cast: Cas
     found = tools_of_team(cast.team)
 
     assert [each.id for each in found] == [*(t.id for t in CATALOG), *sorted_ids(own, installed)]
-    assert {each.id for each in tools_of_team(cast.team, team_wide=False)} == {
-        each.id for each in CATALOG
-    }
 
 
 def sorted_ids(own: Tool, installed: Tool) -> list[UUID]:
