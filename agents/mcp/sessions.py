@@ -26,6 +26,7 @@ from agents.tool_types import McpSpec, ToolResult, ToolSpec
 # The words are for models, and quote nothing of the server.
 FAILURES: Final[Mapping[FailureCode, str]] = {
     "not_allowed": "The address of the tool's server is not allowed.",
+    "removed": "The tool's server was changed or disabled. The call was not carried out.",
     "unreachable": "The tool's server cannot be reached.",
     "lost": "The connection to the tool's server broke. The call may have been carried out.",
     "unauthorized": "The tool's server refused the sign-in. A team admin must check it.",
@@ -43,6 +44,7 @@ FAILURES: Final[Mapping[FailureCode, str]] = {
 }
 SHORT: Final[Mapping[str, str]] = {
     "not_allowed": "address not allowed",
+    "removed": "server changed",
     "lost": "connection lost",
     "unauthorized": "sign-in refused",
     "forbidden": "access refused",
@@ -217,7 +219,7 @@ def _check_access(spec: McpSpec) -> None:
     except KeyUnreadable:
         is_current = False
     if not is_current:
-        raise McpFailed("not_allowed")
+        raise McpFailed("removed")
     if spec.auth == "oauth":
         tokens.check_sign_in(spec)
 

@@ -151,7 +151,7 @@ def _read(server: McpSpec) -> _SignIn:
     if row is None:
         raise McpFailed("sign_in")
     if row.server.url != server.url:  # the tokens may be those of the new address
-        raise McpFailed("not_allowed")
+        raise McpFailed("removed")
     try:
         tokens = _tokens_of(row)
         client = oauth.stored_client(row.server.oauth)

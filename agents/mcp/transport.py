@@ -31,6 +31,7 @@ ERROR_CODE: Final = -32050
 
 FailureCode = Literal[
     "not_allowed",  # the egress guard refused the address
+    "removed",  # the server is off, or not as the run has copied it
     "unreachable",  # nothing was sent
     "lost",  # the connection ended before the response
     "unauthorized",

@@ -15,6 +15,7 @@ SENTENCES: Final[Mapping[str, str | Promise]] = {
     "not_allowed": _(
         "This address is not public. Use a public one, or ask the server's operator to allow it."
     ),
+    "removed": _("The server was changed or disabled while it was asked. Try again."),
     "unreachable": _("The server cannot be reached. Check the address and the port."),
     "lost": _("The server ended the connection before it answered. Try again later."),
     "unauthorized": _("The server asks for a sign-in, or refused the token. Check the sign-in."),

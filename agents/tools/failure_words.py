@@ -11,6 +11,7 @@ from django.utils.translation import gettext_noop as _
 FAILURE_WORDS: Final = frozenset(
     {
         _("address not allowed"),
+        _("server changed"),
         _("unreachable"),
         _("connection lost"),
         _("sign-in refused"),

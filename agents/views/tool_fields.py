@@ -105,7 +105,7 @@ class ToolFields:
             yield ToolRow(tool, field, isinstance(select, PolicySelect) and select.is_locked)
 
     def choices(self) -> Sequence[ToolChoice]:
-        """Return the tools that the persona may use, and those that it was told never to use.
+        """Return the tools that the persona may use, and those with the policy `never`.
 
         A field that was not sent does not change.
         """

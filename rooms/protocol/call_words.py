@@ -3,7 +3,7 @@
 A call is stored and broadcast once for all readers, so the title of a tool of our own and the words
 of its result are in English there, with what is needed to word them again: `own` and `answers`.
 Pages and the REST endpoints of calls use these functions; the scripts of the page get the words of
-their reader in `#room-data`. The title of another tool is that of its server.
+their reader in the script of the language. The title of another tool is that of its server.
 """
 
 from typing import Final
@@ -63,10 +63,15 @@ def answers_in_english(count: int) -> str:
 
 
 def words_for_scripts() -> dict[str, dict[str, str]]:
-    """Return the titles of our own tools by their name, and the words of failures, translated."""
+    """Return the titles of our own tools by their name, and the words of failures, translated.
+
+    Those that are the same in English are left out: events have them.
+    """
+    titles = {tool.key: (tool.title, tool.shown_title) for tool in CATALOG}
+    results = {word: (word, _(word)) for word in sorted(FAILURE_WORDS)}
     return {
-        "titles": {tool.key: tool.shown_title for tool in CATALOG},
-        "results": {word: _(word) for word in sorted(FAILURE_WORDS)},
+        kind: {key: shown for key, (english, shown) in pairs.items() if shown != english}
+        for kind, pairs in (("titles", titles), ("results", results))
     }
 
 

@@ -86,11 +86,12 @@ def decide_call(
             outcome: Outcome = "allowed" if decision == "allow" else "denied"
             line, for_run = clean_line(note), extent == "run"
             events = decide(call, run, outcome, user, note=line, for_run=for_run)
-            after = {"state": call.state, "run": str(run.pk), "tool": str(call.tool), "for": extent}
-            audit(user, "approval.decided", call.pk, team_id=room.team_id, after=after)
         if not events:  # only without a lock on the room
             raise Conflict(_("This was decided in the meantime."))
         record(room, *events, show(run, [call]), *resume(run))
+        if not is_outdated:
+            after = {"state": call.state, "run": str(run.pk), "tool": str(call.tool), "for": extent}
+            audit(user, "approval.decided", call.pk, team_id=room.team_id, after=after)
     if is_outdated:  # a raise inside the transaction would undo it
         raise Conflict(WITHDRAWN[Denial.CHANGED])
     return call

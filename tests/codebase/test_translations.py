@@ -55,7 +55,7 @@ def conflicts(catalogues: list[polib.POFile]) -> set[str]:
 
 
 @pytest.mark.parametrize("domain", ["django", "djangojs"])
-def test_catalogues_translate_a_message_alike(domain: str) -> None:
+def test_catalogues_agree_on_a_message(domain: str) -> None:
     paths = [path for path in CATALOGUES if path.parts[-3] == "ko" and path.stem == domain]
 
     assert conflicts([polib.pofile(str(ROOT / path)) for path in paths]) == set()

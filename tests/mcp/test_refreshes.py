@@ -249,7 +249,7 @@ def test_tokens_are_not_for_the_address_before(cast: Cast, protected: Protected)
     with pytest.raises(McpFailed) as refused:
         tokens.access_token_sync(replace(spec, url="https://203.0.113.7/before"))
 
-    assert refused.value.code == "not_allowed"
+    assert refused.value.code == "removed"
     assert "refresh_token" not in [form["grant_type"] for form in protected.forms]
 
 

@@ -191,7 +191,7 @@ async def test_a_list_of_the_address_before_is_not_stored(
     async with Sessions() as sessions:
         refused = await sessions.call(tools["fine"], {})
 
-    assert refused.text == FAILURES["not_allowed"]
+    assert refused.text == FAILURES["removed"]
     listed = Tool.objects.filter(server=bad_server, listed=True).values_list("key", flat=True)
     assert "of_before" not in await in_thread(list, listed)
 
@@ -227,7 +227,7 @@ async def test_a_server_that_was_changed_during_the_run_gets_no_request(
     async with Sessions() as sessions:
         refused = await sessions.call(tools["echo"], {"text": "hello"})
 
-    assert refused.short == "address not allowed"
+    assert refused.short == "server changed"
     assert good.requests == []
 
 
@@ -245,7 +245,7 @@ async def test_a_server_that_was_changed_after_a_call_gets_no_further_one(
         refused = await sessions.call(tools["echo"], {"text": "hello"})
 
     assert first.text == "hello"
-    assert refused.short == "not allowed"
+    assert refused.short == "server changed"
     assert [name for name, _ in good.called] == ["echo"]
 
 

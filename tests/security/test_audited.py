@@ -438,6 +438,7 @@ WITHOUT = {
     "mark_thread_read": "a read marker is not audited",
     "mark_read": "a read marker is not audited",
     "may_see": "reads",
+    "may_show": "reads",
     "dismiss_welcome": "changes only what the user sees",
     "landing_room": "reads",
     "place_room": "changes only what the user sees",

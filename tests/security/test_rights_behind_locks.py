@@ -146,6 +146,7 @@ READ_OR_OPERATE = {
         "list_tools",
         "mark_read",
         "may_see",
+        "may_show",
         "open_invitations",
         "purge_expired",
     ),

@@ -104,4 +104,5 @@ def _linked(path: str, text: str) -> str:
 
 
 def _variable(path: str) -> str:
-    return "$" + re.sub(r"\W", "_", path.removesuffix(".js"))
+    # Most modules are in rooms/: their names are shorter by it.
+    return "$" + re.sub(r"\W", "_", path.removesuffix(".js").removeprefix("rooms/"))

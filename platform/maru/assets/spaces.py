@@ -1,4 +1,4 @@
-"""Leaves out what a browser does not need of scripts and style sheets: comments and spaces.
+"""Leaves out what a browser does not need: comments, spaces, and commas behind a last item.
 
 Names stay, and each statement begins a line where a semicolon could be missing, so that errors and
 a browser's tools still name functions. The result has the same syntax tree as the source.
@@ -53,6 +53,8 @@ def compact_script(text: str) -> str:
             piece = text[at : _end_of_template(text, at)]
         elif piece == "/" and _begins_pattern(last) and (pattern := _PATTERN.match(text, at)):
             piece = pattern[0]
+        if space and last.endswith(",") and piece[0] in ")]}":  # a comma behind the last item
+            made[-1] = last = last[:-1]
         made += [_between(last, piece, space), piece]
         last, space = piece, ""
         at += len(piece)

@@ -66,12 +66,13 @@ def _parts() -> str:
 _BUILDERS: Final[dict[str, Callable[[], str]]] = {"words": _words, "parts": _parts}
 
 
-def _json(value: Any) -> str:  # Any: whatever JSON has
+def _json(value: Any) -> str:  # Any: a JSON value
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _literal(text: str) -> str:
-    """Return a text as a template literal of JavaScript, which needs no escapes for quotes."""
+def _literal(html: str) -> str:
+    """Return HTML as a template literal of JavaScript, which needs no escapes for quotes."""
+    text = re.sub(r"\s*\n\s*", "\n", html)
     for sign in ("\\", "`", "${"):
         text = text.replace(sign, f"\\{sign}")
     return f"`{text}`"

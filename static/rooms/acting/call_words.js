@@ -9,7 +9,7 @@ import { fill, gettext, ngettext } from "../../maru/translations.js";
 /** @type {CallWords} */
 let words = { titles: {}, results: {} };
 
-/** @param {CallWords} found from `#room-data` */
+/** @param {CallWords} found of the script of the language; without those that are the same in English */
 export function setCallWords(found) {
   words = found;
 }

@@ -115,7 +115,7 @@ def test_turns_without_text_are_left_out() -> None:
 def test_a_lone_surrogate_does_not_fail_the_run() -> None:
     (_, message) = messages(PERSONA, [user_turn("a\ud83db")])
 
-    assert message["content"] == "[person Alice]\na?b"
+    assert message["content"] == "[person Alice]\na\N{REPLACEMENT CHARACTER}b"
 
 
 def test_the_system_prompt_does_not_contain_the_key() -> None:

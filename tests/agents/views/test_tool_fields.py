@@ -51,7 +51,7 @@ def test_a_form_without_tools_leaves_them_as_they_are(
     gone = tool(server(cast.team), "gone")
     held = [
         ToolChoice(CLOCK, "ask", "moderators"),
-        ToolChoice(SEARCH, "never"),
+        ToolChoice(SEARCH, "never", "moderators"),
         ToolChoice(gone.pk, "ask", "moderators"),
     ]
     services.update_persona(user=cast.admin, persona_id=cast.persona.pk, tools=held)

@@ -19,7 +19,7 @@ from pytest_django import Settings
 from accounts.models import User
 from accounts.services import create_team, create_token, create_user
 from agents.services import create_demo_persona
-from rooms.services import create_room
+from rooms.services import create_room, post_message
 from tests.accounts.login.totp import enable_totp
 from tests.live import Installation
 
@@ -72,10 +72,12 @@ def ids(owner: User) -> dict[str, str]:
     team = create_team(user=owner, name="Team")
     persona = create_demo_persona(user=owner, team_id=team.pk)
     room = create_room(user=owner, team_id=team.pk, name="room", personas=[persona.pk])
+    posted = post_message(user=owner, room_id=room.pk, text="one")
     objects = {"team": team, "room": room, "persona": persona, "user": owner}
     return {
         **{name: str(instance.pk) for name, instance in objects.items()},
         **{f"{name}_id": str(instance.pk) for name, instance in objects.items()},
+        "run_id": str(posted.runs[0]),
         "pk": str(persona.pk),
     }
 

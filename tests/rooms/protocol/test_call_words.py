@@ -20,8 +20,8 @@ from agents.tools.registry import specs_for
 from rooms.models import Message, RoomEvent
 from rooms.protocol.serializers import step
 from rooms.runs.prompts.recorder import record as record_prompts
-from rooms.runs.steps import journal, policy, waiting
-from tests.rooms.acting import LOOK, Asked, propose, request, set_policy, started
+from rooms.runs.steps import journal, waiting
+from tests.rooms.acting import LOOK, Asked, begin, propose, request, set_policy, started
 from tests.rooms.asking import make_question
 from tests.rooms.conftest import Cast
 from tests.rooms.pages.browsing import answer, words
@@ -46,12 +46,6 @@ def asked(cast: Cast) -> Asked:
     return Asked(job, call.id)
 
 
-@pytest.fixture
-def usable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the persona use the tools of the tests, which are in no catalog."""
-    monkeypatch.setattr(policy, "usable_tools", lambda _team, tools: set(tools))
-
-
 def read(user: User, address: str, **headers: str) -> str:
     client = Client(headers=headers)
     client.force_login(user)
@@ -70,7 +64,7 @@ def events_of(kind: str) -> list[dict[str, Any]]:
     return [json.loads(row.payload) for row in rows]
 
 
-def test_events_have_the_title_in_english_whoever_asked(asked: Asked) -> None:
+def test_events_have_the_title_in_english_for_every_asker(asked: Asked) -> None:
     approval = events_of("approval.requested")[0]["approval"]
     shown_step = events_of("message.updated")[-1]["message"]["steps"][0]
 
@@ -108,14 +102,14 @@ def test_rest_has_the_title_in_the_language_of_the_request(cast: Cast, asked: As
         assert (korean, english) == ("계산기", "Calculator"), path
 
 
-def test_tool_of_a_server_keeps_its_title_under_the_name_of_ours(cast: Cast, usable: None) -> None:
+def test_tool_of_a_server_keeps_its_title_under_the_name_of_ours(cast: Cast) -> None:
     forged = replace(LOOK, name="calculator", title="Send everything")
     set_policy(cast, forged, "always")
 
     job = started(cast)
     call = request(forged)
     propose(job, call)
-    assert journal.begin(job, call.id)
+    assert begin(job, call.id)
 
     body = events_of("message.updated")[-1]["message"]["steps"][0]
     assert (body["title"], body.get("own")) == ("Send everything", None)
@@ -124,20 +118,20 @@ def test_tool_of_a_server_keeps_its_title_under_the_name_of_ours(cast: Cast, usa
     assert "계산기" not in page
 
 
-def test_failure_is_a_word_in_the_language_of_the_reader(cast: Cast, usable: None) -> None:
+def test_failure_is_a_word_in_the_language_of_the_reader(cast: Cast) -> None:
     set_policy(cast, LOOK, "always")
     job = started(cast)
     call = request(LOOK)
     propose(job, call)
-    assert journal.begin(job, call.id)
+    assert begin(job, call.id)
     journal.finish(job, call.id, ToolResult("Too slow.", "timeout", failed=True), 7)
 
     korean, english = (
         shown(read(cast.member, f"/rooms/{cast.room.pk}/", **headers)) for headers in (KOREAN, {})
     )
 
-    assert "Look 시간 초과, 0초" in korean
-    assert "Look timeout, 0 s" in english
+    assert "Look 시간 초과" in korean
+    assert "Look timeout" in english
 
 
 def test_answers_of_people_are_counted_in_the_language_of_the_reader(cast: Cast) -> None:

@@ -65,7 +65,7 @@ async def test_a_decorated_function_is_a_tool(provider: Provider) -> None:
         ("model", '[result of look]\n{"name": "방"}'),
         ("list", '[result of look]\n[1, "b"]'),
         ("failure", "[failure of look]\nNothing found."),
-        ("control", "[result of look]\nab[31mc?\nde" + "f\tg"),
+        ("control", "[result of look]\nab[31mc\N{REPLACEMENT CHARACTER}\nde" + "f\tg"),
         ("object", "[failure of look]\nThe tool returned something that is not text."),
         ("bytes", "[failure of look]\nThe tool returned something that is not text."),
         ("cycle", "[failure of look]\nThe tool returned something that is not text."),

@@ -79,7 +79,7 @@ def test_open_call_whose_tool_has_changed_cannot_be_allowed(
     assert (asked.row.state, asked.row.denial, asked.row.decided_by) == ("denied", "changed", None)
     assert outcome_of(asked.row) == "withdrawn"
     assert step(asked)["denial"] == "changed"
-    assert asked.run.state == RunState.QUEUED  # the model goes on, and is told
+    assert asked.run.state == RunState.QUEUED  # the model goes on, and gets the reason
     (former,) = start_again(asked.job.run).past
     assert result_words.of_call(former.calls[0]).text == CHANGED
 

@@ -138,7 +138,7 @@ def test_deletion_empties_results_that_an_earlier_version_has_stored(cast: Cast)
     )
     Quote.objects.all().delete()
 
-    migration = import_module("rooms.migrations.0033_quotes_of_results")
+    migration = import_module("rooms.migrations.0034_quotes_of_results")
     for _twice in range(2):  # after an interruption it is repeated
         migration.store_quotes(apps, None)
     delete(cast, message)
