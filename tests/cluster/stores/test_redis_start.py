@@ -16,8 +16,10 @@ from pytest_django import Settings
 from accounts.redis_server import RedisServerCache, aclose, async_redis, close, sync_redis
 from maru.config import backends, redis_start
 from maru.config.env import Env
+from rooms.fanout import redis_layer
 from rooms.fanout.redis_layer import RedisLayer
 from tests.cluster.harness.services import Redis
+from tests.deadlines import DEADLINE
 from tests.live import free_port, until
 
 
@@ -145,6 +147,7 @@ def test_redis_that_is_away_or_full_does_not_prevent_a_start(settings: Settings)
 def test_sentinel_finds_the_server_for_every_kind_of_connection(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(redis_layer, "CONNECT_SECONDS", DEADLINE)  # not the subject of this test
     with Redis() as server, Sentinel(server) as sentinel:
         away = free_port()
         url = f"redis+sentinel://127.0.0.1:{away},127.0.0.1:{sentinel.port}/maru/0"
@@ -168,16 +171,17 @@ def test_sentinel_finds_the_server_for_every_kind_of_connection(
 
 async def send_through_layer(config: dict[str, Any]) -> object:
     """Send one message through the layer and through a client; return the received message."""
-    client = async_redis(1.0)
-    assert await client.ping()
-    await aclose(client)
+    client = async_redis(DEADLINE)
     layer = RedisLayer(**config)
-    channel = await layer.new_channel()
-    await layer.group_add("group", channel)
-    await layer.group_send("group", {"type": "x"})
-    async with asyncio.timeout(10):
-        received = await layer.receive(channel)
-    await layer.flush()
-    for _ in range(5):  # turns of the event loop in which its transports close
-        await asyncio.sleep(0)
-    return received
+    try:
+        assert await client.ping()
+        channel = await layer.new_channel()
+        await layer.group_add("group", channel)
+        await layer.group_send("group", {"type": "x"})
+        async with asyncio.timeout(DEADLINE):
+            return await layer.receive(channel)
+    finally:  # what stays open fails a later test
+        await aclose(client)
+        await layer.flush()
+        for _ in range(5):  # turns of the event loop in which its transports close
+            await asyncio.sleep(0)
