@@ -1,4 +1,4 @@
-"""The lookup `any`: `in` for the long lists of the hub's checks, as one parameter of the query.
+"""A condition like `in` for the long lists of the hub's checks, as one parameter of the query.
 
 Django and psycopg handle each value of an `in` separately, in Python. For the 500 credentials of a
 process this takes longer than the query itself, and it holds the interpreter's lock.
@@ -7,15 +7,12 @@ process this takes longer than the query itself, and it holds the interpreter's 
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
-from django.db.models import Field
 from django.db.models.lookups import In
 
 
-@Field.register_lookup
 class AnyOf(In):
-    """`field__any=values`: the field has one of the values, which contain no comma."""
+    """`filter(AnyOf(F("pk"), values))`: the field has one of the values, which contain no comma."""
 
-    lookup_name = "any"
     prepare_rhs = False  # the values have the type of the field
 
     def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.contrib.sessions.models import Session
-from django.db.models import OuterRef
+from django.db.models import F, OuterRef
 from django.utils import timezone
 
 from accounts.mfa import lacks_required_mfa
@@ -12,7 +12,7 @@ from accounts.models import ApiToken, User
 from accounts.services import users_for_sessions, users_for_tokens
 from rooms.fanout.credentials import Credential, RoomsByCredential
 from rooms.models import Room
-from rooms.socket import any_of  # noqa: F401 # registers the lookup `any`
+from rooms.socket.any_of import AnyOf
 from rooms.socket.batches import Batches
 
 
@@ -72,9 +72,11 @@ def revoked_credentials(joined: RoomsByCredential) -> set[Credential]:
     user_ids = {c.user_id for c in joined}
     token_ids = {c.token_id for c in joined} - {None}
     session_keys = {c.session_key for c in joined} - {None}
-    users = User.objects.filter(is_active=True, pk__any=user_ids)
-    tokens = ApiToken.objects.valid().filter(pk__any=token_ids)
-    sessions = Session.objects.filter(expire_date__gt=timezone.now(), session_key__any=session_keys)
+    users = User.objects.filter(AnyOf(F("pk"), user_ids), is_active=True)
+    tokens = ApiToken.objects.valid().filter(AnyOf(F("pk"), token_ids))
+    sessions = Session.objects.filter(
+        AnyOf(F("session_key"), session_keys), expire_date__gt=timezone.now()
+    )
     if (
         users.exclude(lacks_required_mfa(OuterRef("pk"))).count() == len(user_ids)
         and tokens.count() == len(token_ids)

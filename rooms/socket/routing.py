@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from channels.layers import get_channel_layer
+from django.db.models import F
 from django.urls import path, re_path
 
 from rooms.event_log import events_after
@@ -14,7 +15,7 @@ from rooms.fanout.publisher import LogEntry
 from rooms.fanout.topic import Source
 from rooms.models import Room
 from rooms.runs.delta_store import delta_store
-from rooms.socket import any_of  # noqa: F401 # registers the lookup `any`
+from rooms.socket.any_of import AnyOf
 from rooms.socket.authentication import revoked_credentials
 from rooms.socket.consumer import RoomsConsumer
 from rooms.socket.handshake import Handshake, refuse_unknown_path
@@ -32,7 +33,7 @@ def make_hub() -> RoomHub:
 
 async def _last_seqs(room_ids: list[UUID]) -> dict[UUID, int]:
     def read() -> dict[UUID, int]:
-        return dict(Room.objects.filter(pk__any=room_ids).values_list("pk", "last_seq"))
+        return dict(Room.objects.filter(AnyOf(F("pk"), room_ids)).values_list("pk", "last_seq"))
 
     return await in_thread(CHECKS, read)
 
