@@ -5,6 +5,7 @@ PostgreSQL, where a lock and a NOTIFY to the workers are queries of their own.
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,13 +18,14 @@ from accounts.models import User
 from accounts.services import create_token
 from agents.services import create_demo_persona
 from rooms import services
-from rooms.models import CallState, Question, QuestionAnswer, Room, Run
+from rooms.models import CallState, Question, QuestionAnswer, Room, Run, ToolCall
 from rooms.protocol.commands import MessageSend
 from rooms.queries import MAX_OPEN, room_state
 from rooms.runs.steps import policy
+from rooms.runs.steps.open_approvals import recheck_approvals
 from rooms.services.questions import recheck_questions
 from rooms.socket.dispatch import execute
-from tests.rooms.acting import propose, request, set_policy, started
+from tests.rooms.acting import propose, request, set_policy, started, waiting_run
 from tests.rooms.asking import make_call, make_question
 from tests.rooms.conftest import Cast
 from tests.rooms.services.test_personal_calls import MINE
@@ -175,6 +177,21 @@ def test_questions_that_stay_open_cost_no_query_each(cast: Cast) -> None:
 
     assert recheck(0) == recheck(1, 2, 3) == 2
     assert Question.objects.filter(state="open").count() == 4
+
+
+def test_calls_that_go_on_asking_the_same_people_cost_no_query_each(cast: Cast) -> None:
+    asked = waiting_run(cast)
+
+    def recheck(*positions: int) -> int:
+        for position in positions:
+            call = make_call(asked.job.run, position)
+            call.state, call.asked_of = CallState.ASKED, asked.row.asked_of
+            call.expires_at = timezone.now() + timedelta(hours=1)
+            call.save()
+        return cost(lambda: recheck_approvals(cast.room))
+
+    assert recheck() == recheck(1, 2, 3)
+    assert ToolCall.objects.asked().count() == 4
 
 
 def test_decisions_for_a_run_cost_no_query_each(cast: Cast) -> None:
