@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from agents.untrusted_text import storable
+
 MAX_TOOLS: Final = 100
 MAX_DESCRIPTION_BYTES: Final = 8 * 1024
 MAX_SCHEMA_BYTES: Final = 64 * 1024
@@ -128,7 +130,7 @@ def _clean(value: object, depth: int, *, is_schema: bool) -> object:
     if isinstance(value, Mapping):
         copy = {}
         for name, part in value.items():
-            key = _storable(name)
+            key = storable(name)
             if is_schema and key in _REFERENCES and not str(part).startswith("#"):
                 raise Refused
             if is_schema and _is_dropped(key, part):
@@ -138,12 +140,7 @@ def _clean(value: object, depth: int, *, is_schema: bool) -> object:
         return copy
     if isinstance(value, list):
         return [_clean(part, depth + 1, is_schema=is_schema) for part in value]
-    return _storable(value) if isinstance(value, str) else value
-
-
-def _storable(text: str) -> str:
-    """Return the text without NUL, which PostgreSQL does not store in JSON."""
-    return text.replace("\x00", "")
+    return storable(value) if isinstance(value, str) else value
 
 
 def _is_dropped(keyword: str, part: object) -> bool:
