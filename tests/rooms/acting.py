@@ -115,6 +115,16 @@ def begin(job: Job, call: UUID) -> bool:
     return journal.begin(job, call) is None
 
 
+def begun(cast: Cast, tool: ToolSpec = LOOK) -> tuple[Job, CallRequest]:
+    """Let a run of the member begin a call that its policy allows."""
+    set_policy(cast, tool, "always")
+    job = started(cast)
+    call = request(tool)
+    propose(job, call)
+    assert begin(job, call.id)
+    return job, call
+
+
 def execute(job: Job, call: UUID, result: str | ToolResult = "the result") -> bool:
     """Run a call as the engine does; return False if it may not run."""
     if not begin(job, call):

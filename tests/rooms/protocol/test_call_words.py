@@ -21,7 +21,7 @@ from rooms.models import Message, RoomEvent
 from rooms.protocol.serializers import step
 from rooms.runs.prompts.recorder import record as record_prompts
 from rooms.runs.steps import journal, waiting
-from tests.rooms.acting import LOOK, Asked, begin, propose, request, set_policy, started
+from tests.rooms.acting import LOOK, Asked, begun, propose, request, started
 from tests.rooms.asking import make_question
 from tests.rooms.conftest import Cast
 from tests.rooms.pages.browsing import answer, words
@@ -104,12 +104,8 @@ def test_rest_has_the_title_in_the_language_of_the_request(cast: Cast, asked: As
 
 def test_tool_of_a_server_keeps_its_title_under_the_name_of_ours(cast: Cast) -> None:
     forged = replace(LOOK, name="calculator", title="Send everything")
-    set_policy(cast, forged, "always")
 
-    job = started(cast)
-    call = request(forged)
-    propose(job, call)
-    assert begin(job, call.id)
+    begun(cast, forged)
 
     body = events_of("message.updated")[-1]["message"]["steps"][0]
     assert (body["title"], body.get("own")) == ("Send everything", None)
@@ -119,11 +115,7 @@ def test_tool_of_a_server_keeps_its_title_under_the_name_of_ours(cast: Cast) -> 
 
 
 def test_failure_is_a_word_in_the_language_of_the_reader(cast: Cast) -> None:
-    set_policy(cast, LOOK, "always")
-    job = started(cast)
-    call = request(LOOK)
-    propose(job, call)
-    assert begin(job, call.id)
+    job, call = begun(cast)
     journal.finish(job, call.id, ToolResult("Too slow.", "timeout", failed=True), 7)
 
     korean, english = (

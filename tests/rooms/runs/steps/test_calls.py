@@ -23,6 +23,7 @@ from tests.rooms.acting import (
     LOOK,
     SEND,
     begin,
+    begun,
     complete,
     decide,
     execute,
@@ -234,11 +235,7 @@ def test_begun_call_is_unknown_after_the_death_of_its_worker(cast: Cast) -> None
 def test_call_is_not_repeated_if_its_tool_is_not_idempotent_any_more(
     cast: Cast, *, is_lost: bool
 ) -> None:
-    set_policy(cast, LOOK, "always")
-    job = started(cast)
-    call = request(LOOK)
-    propose(job, call)
-    assert begin(job, call.id)
+    job, _call = begun(cast)
     lose(job)
     if is_lost:
         PersonaTool.objects.all().delete()
@@ -253,11 +250,7 @@ def test_call_is_not_repeated_if_its_tool_is_not_idempotent_any_more(
 @pytest.mark.parametrize("end", ["asks", "changed", "stopped"])
 def test_call_that_a_dead_worker_has_begun_is_never_denied(cast: Cast, end: str) -> None:
     """It is allowed again, because its tool is idempotent; then it may not be repeated."""
-    set_policy(cast, LOOK, "always")
-    job = started(cast)
-    call = request(LOOK)
-    propose(job, call)
-    assert begin(job, call.id)
+    job, call = begun(cast)
     lose(job)
     successor = start_again(job.run, "successor")
     assert ToolCall.objects.get().state == CallState.ALLOWED
@@ -276,11 +269,7 @@ def test_call_that_a_dead_worker_has_begun_is_never_denied(cast: Cast, end: str)
 
 
 def test_question_that_people_have_seen_is_not_denied_by_the_end_of_its_run(cast: Cast) -> None:
-    set_policy(cast, LOOK, "always")
-    job = started(cast)
-    call = request(LOOK)
-    propose(job, call)
-    assert begin(job, call.id)
+    job, call = begun(cast)
     Question.objects.create(call_id=call.id, room=cast.room, expires_at=timezone.now())
     waiting.wait(job, "", None)
 
