@@ -65,6 +65,7 @@ _ORDER: Final = [
     "css/components/planks.css",
     "css/base/sidebar.css",
     "css/base/header.css",
+    "css/components/floating.css",
     "css/components/menu.css",
     "css/components/dialog.css",
     "css/components/card.css",
