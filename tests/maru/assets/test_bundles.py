@@ -148,6 +148,7 @@ export const twice = () => [count("one"), count("two")];
         ("f(\"// no\", '/* no */');", "f(\"// no\",'/* no */');"),
         ('`a  ${ b ? `c  = ${ d }` : "`}" }  e` + 1', None),
         ("function f() {\n  g()\n}\nh()", "function f(){g()}\nh()"),
+        ("f(a, [b,\n], {\n  c,\n});\nf('d,'\n, `e,`\n);", "f(a,[b],{c});f('d,',`e,`);"),
     ],
 )
 def test_compact_script_has_the_same_meaning(script: str, compact: str | None) -> None:
