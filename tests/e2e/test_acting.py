@@ -347,32 +347,6 @@ def test_card_without_scripts_has_the_same_buttons(
     expect(card(asker)).to_contain_text("Calculator, denied by")
 
 
-def test_personas_answer_in_turn(server: Server, sign_in: Open, provider: Provider) -> None:
-    (room,) = server.populate(1, 2, "held-3", "held-5", "echo")
-    asker, other = (RoomPage(sign_in(each), server.address(room)) for each in room.members)
-    asker.field.fill("@held-3 @held-5 @echo Count, please")
-    turn = asker.page.get_by_role("button", name="In turn", exact=True)
-    turn.click()
-    expect(turn).to_have_attribute("aria-pressed", "true")
-    asker.field.press("Enter")
-
-    strips = [each.messages.first.locator(".round") for each in (asker, other)]
-    for strip in strips:
-        expect(strip.locator(".round-step")).to_have_text(
-            [re.compile("held-3Answering"), re.compile("held-5Next"), re.compile("echoLater")]
-        )
-    provider.release()
-    for strip in strips:
-        expect(strip.locator(".round-step").nth(0)).to_contain_text("Done")
-        expect(strip.locator(".round-step").nth(1)).to_contain_text("Answering")
-    strips[0].get_by_role("button", name="Stop all").click()
-    for strip in strips:
-        expect(strip.locator(".round-step").nth(2)).to_contain_text("Stopped")
-        expect(strip.get_by_role("button", name="Stop all")).to_be_hidden()
-    other.page.reload()
-    expect(strips[1].locator(".round-step").nth(0)).to_contain_text("Done")
-
-
 def open_waiting(server: Server, sign_in: Open, **options: Any) -> tuple[Page, RoomPage]:
     """Return the page of a decider with a card and a question, in a room of its own."""
     room = server.populate(1, 2, "tools")[0]

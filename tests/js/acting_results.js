@@ -1,6 +1,6 @@
 // Prints what the page's scripts make of steps and arguments, and which characters they escape;
 // tests/rooms/pages/test_acting_arguments.py compares it with the server's.
-// Stdin: {layout, calls, steps: [{steps, done}], arguments: [text]}.
+// Stdin: {words, layout, calls, steps: [{steps, done}], arguments: [text]}.
 
 import { readFileSync } from "node:fs";
 
@@ -8,7 +8,8 @@ import { argumentRows, visible } from "../../static/rooms/acting/arguments.js";
 import { callTitle, setCallWords } from "../../static/rooms/acting/call_words.js";
 import { stepLines, stepNote } from "../../static/rooms/acting/steps.js";
 
-const { layout, calls, steps, arguments: texts } = JSON.parse(readFileSync(0, "utf-8"));
+const { words, layout, calls, steps, arguments: texts } = JSON.parse(readFileSync(0, "utf-8"));
+globalThis.eval(words); // the script of the language, which defines gettext for all modules
 setCallWords(calls);
 
 const lines = steps.map(({ steps: all, done }) => {

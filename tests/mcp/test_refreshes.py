@@ -25,7 +25,7 @@ from agents.tool_types import McpSpec
 from tests.agents.cast import ALLOWED, Cast, make_cast
 from tests.deadlines import DEADLINE
 from tests.mcp.oauth import Protected
-from tests.mcp.test_sign_in import add_server, client_of, sign_in
+from tests.mcp.signing_in import add_server, client_of, sign_in
 from tests.mcp.toolset import server_spec, tool_specs
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -1,19 +1,15 @@
 """The MCP servers of a team: who may change them, what is stored, and what never leaves."""
 
 import json
-from typing import Any
 
 import pytest
 from django.test import Client
 from pytest_django import Settings
 
 from accounts import rate_limits
-from accounts.errors import Conflict, Forbidden, Invalid, NotFound
+from accounts.errors import Conflict, Invalid
 from accounts.models import AuditEntry
 from accounts.rate_limits import MemoryCounters
-from agents.mcp.child import Report
-from agents.mcp.definitions import read_listing
-from agents.mcp.listing import store_listing
 from agents.models import McpServer, McpSignIn, PersonaTool, Tool, ToolPolicy
 from agents.services import (
     approve_tool,
@@ -21,36 +17,18 @@ from agents.services import (
     check_new_mcp_server,
     create_mcp_server,
     delete_mcp_server,
-    mcp_servers,
     refresh_mcp_server,
     update_mcp_server,
     update_tool,
 )
 from agents.services.mcp_secrets import stored_headers
 from agents.services.mcp_servers import MAX_SERVERS
-from tests.agents.cast import ALLOWED, REFUSED, Cast, make_cast
+from tests.agents.cast import REFUSED, Cast
 from tests.mcp.hostile import Hostile, tool
 from tests.mcp.servers import Running
-from tests.mcp.toolset import add_server
+from tests.mcp.stored import SECRET, URL, cast, list_tools, store
 
-SECRET = "hush-CANARY"
-URL = "https://203.0.113.7/mcp"
-
-
-@pytest.fixture
-def cast(db: None, settings: Settings) -> Cast:
-    settings.EGRESS_ALLOW |= ALLOWED
-    return make_cast()
-
-
-def _store(cast: Cast, **fields: Any) -> McpServer:
-    """Store a server that no test connects to."""
-    fields = {"name": "Files", "url": URL, "auth": "oauth", **fields}
-    return create_mcp_server(user=cast.admin, team_id=cast.team.pk, **fields)
-
-
-def _list(server: McpServer, *tools: dict[str, Any], approve: bool = False) -> None:
-    store_listing(server.pk, read_listing(tools).tools, url=server.url, approve_first=approve)
+__all__ = ["cast"]  # a fixture
 
 
 def test_adding_a_server_lists_its_tools_in_a_child_process(cast: Cast, good: Running) -> None:
@@ -106,11 +84,11 @@ def test_a_server_that_cannot_be_reached_is_stored_with_its_problem(
 )
 def test_addresses_that_the_egress_guard_refuses(cast: Cast, url: str) -> None:
     with pytest.raises(Invalid) as refused:
-        _store(cast, url=url)
+        store(cast, url=url)
     assert refused.value.fields
     assert "url" in refused.value.fields
 
-    server = _store(cast)
+    server = store(cast)
     with pytest.raises(Invalid):
         update_mcp_server(user=cast.admin, server_id=server.pk, url=url)
     checked = check_new_mcp_server(
@@ -120,7 +98,7 @@ def test_addresses_that_the_egress_guard_refuses(cast: Cast, url: str) -> None:
 
 
 def test_secrets_are_encrypted_and_never_shown(cast: Cast) -> None:
-    server = _store(cast, auth="bearer", token=SECRET, url="https://203.0.113.8/mcp")
+    server = store(cast, auth="bearer", token=SECRET, url="https://203.0.113.8/mcp")
     client = Client()
     client.force_login(cast.admin)
 
@@ -138,9 +116,9 @@ def test_secrets_are_encrypted_and_never_shown(cast: Cast) -> None:
 
 
 def test_another_host_removes_secrets_sign_ins_and_approvals(cast: Cast) -> None:
-    server = _store(cast, headers={"X-Key": SECRET})
+    server = store(cast, headers={"X-Key": SECRET})
     McpSignIn.objects.create(server=server, tokens_encrypted="x")
-    _list(server, tool("fine"), approve=True)
+    list_tools(server, tool("fine"), approve=True)
 
     update_mcp_server(user=cast.admin, server_id=server.pk, url="https://203.0.113.7/other")
     server.refresh_from_db()
@@ -157,7 +135,7 @@ def test_another_host_removes_secrets_sign_ins_and_approvals(cast: Cast) -> None
 def test_a_check_of_another_host_sends_no_stored_secret(
     cast: Cast, good: Running, hostile: Hostile
 ) -> None:
-    server = _store(cast, auth="bearer", token=SECRET, url=hostile.url)
+    server = store(cast, auth="bearer", token=SECRET, url=hostile.url)
     assert SECRET in hostile.sent("authorization")[0]
 
     assert check_mcp_server(user=cast.admin, server_id=server.pk, url=good.url).ok
@@ -166,7 +144,7 @@ def test_a_check_of_another_host_sends_no_stored_secret(
 
 
 def test_a_token_may_come_as_the_authorization_header(cast: Cast, good: Running) -> None:
-    server = _store(
+    server = store(
         cast,
         auth="bearer",
         headers={"A": "1", "authorization": f"bearer {SECRET}"},
@@ -181,13 +159,11 @@ def test_a_token_may_come_as_the_authorization_header(cast: Cast, good: Running)
 
     assert stored_headers(server) == {"Authorization": "Bearer another"}
     with pytest.raises(Invalid):
-        _store(cast, auth="bearer", headers={"Authorization": "Basic YTpi"}, name="Basic")
+        store(cast, auth="bearer", headers={"Authorization": "Basic YTpi"}, name="Basic")
 
 
 def test_a_token_is_kept_while_headers_change(cast: Cast) -> None:
-    server = _store(
-        cast, auth="bearer", token=SECRET, headers={"A": "1"}, url="https://203.0.113.8"
-    )
+    server = store(cast, auth="bearer", token=SECRET, headers={"A": "1"}, url="https://203.0.113.8")
 
     update_mcp_server(user=cast.admin, server_id=server.pk, headers={"B": "2"})
     server.refresh_from_db()
@@ -213,13 +189,13 @@ def test_a_token_is_kept_while_headers_change(cast: Cast) -> None:
 )
 def test_headers_that_cannot_be_sent_are_refused(cast: Cast, headers: dict[str, str]) -> None:
     with pytest.raises(Invalid):
-        _store(cast, headers=headers)
+        store(cast, headers=headers)
 
 
 @pytest.mark.parametrize(("who", "error"), REFUSED)
 def test_only_admins_change_servers(cast: Cast, who: str, error: type[Exception]) -> None:
-    server = _store(cast)
-    _list(server, tool("fine"))
+    server = store(cast)
+    list_tools(server, tool("fine"))
     row = Tool.objects.get()
     user, team_id = getattr(cast, who), cast.team.pk
 
@@ -236,91 +212,9 @@ def test_only_admins_change_servers(cast: Cast, who: str, error: type[Exception]
             act()
 
 
-def test_a_tool_of_another_team_does_not_exist(cast: Cast) -> None:
-    server = _store(cast)
-    _list(server, tool("fine"))
-    row = Tool.objects.get()
-    other = cast.foreign.team_id
-
-    with pytest.raises(NotFound):
-        approve_tool(user=cast.stranger, team_id=other, tool_id=row.pk, sha256=row.sha256)
-    with pytest.raises(Forbidden):
-        approve_tool(user=cast.member, team_id=cast.team.pk, tool_id=row.pk, sha256=row.sha256)
-
-
-def test_approving_needs_the_definition_that_is_stored_now(cast: Cast) -> None:
-    server = _store(cast)
-    _list(server, tool("fine"), approve=True)
-    _list(server, tool("fine", description="Other."))
-    seen = Tool.objects.get().sha256
-    _list(server, tool("fine", description="Another."))
-    row = Tool.objects.get()
-
-    with pytest.raises(Conflict):
-        approve_tool(user=cast.admin, team_id=cast.team.pk, tool_id=row.pk, sha256=seen)
-
-    assert not Tool.objects.get().approved
-    approve_tool(user=cast.admin, team_id=cast.team.pk, tool_id=row.pk, sha256=row.sha256)
-    assert Tool.objects.get().approved
-
-
-def test_later_tools_wait_for_approval_and_a_change_resets_what_was_said(cast: Cast) -> None:
-    server = _store(cast)
-    _list(server, tool("fine"), approve=True)
-    row = Tool.objects.get()
-    update_tool(
-        user=cast.admin, team_id=cast.team.pk, tool_id=row.pk, changes=False, idempotent=True
-    )
-    always = PersonaTool.objects.create(persona=cast.persona, tool=row.pk, policy=ToolPolicy.ALWAYS)
-
-    _list(server, tool("fine", description="Deletes."), tool("new"), approve=True)
-
-    row.refresh_from_db()
-    always.refresh_from_db()
-    assert (row.approved, row.changes, row.idempotent) == (False, True, False)
-    assert always.policy == ToolPolicy.ASK
-    assert not Tool.objects.get(key="new").approved
-
-
-def test_a_tool_that_is_listed_again_keeps_its_id_and_approval(cast: Cast) -> None:
-    server = _store(cast)
-    _list(server, tool("fine"), approve=True)
-    before = Tool.objects.get()
-    _list(server)
-    assert not Tool.objects.get().listed
-
-    _list(server, tool("fine"))
-
-    after = Tool.objects.get()
-    assert (after.pk, after.listed, after.approved) == (before.pk, True, True)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"url": "https://203.0.113.8/mcp"}, {"headers": {"X-Key": SECRET}}, {"auth": "none"}],
-    ids=["address", "secrets", "sign-in"],
-)
-def test_a_list_that_was_read_before_a_change_is_not_stored(
-    cast: Cast, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
-) -> None:
-    server = _store(cast)
-
-    def inspect(_server: McpServer, *_args: object) -> Report:
-        update_mcp_server(user=cast.admin, server_id=server.pk, **change)
-        return Report(tools=read_listing([tool("of_before")]).tools)
-
-    monkeypatch.setattr(mcp_servers, "_inspect_stored", inspect)
-
-    with pytest.raises(Conflict) as refused:
-        refresh_mcp_server(user=cast.admin, server_id=server.pk)
-
-    assert str(refused.value.detail).startswith("The server was changed in the meantime.")
-    assert not Tool.objects.exists()
-
-
 def test_deleting_a_server_takes_its_tools_from_personas(cast: Cast) -> None:
-    server = _store(cast)
-    _list(server, tool("fine"), approve=True)
+    server = store(cast)
+    list_tools(server, tool("fine"), approve=True)
     row = Tool.objects.get()
     PersonaTool.objects.create(persona=cast.persona, tool=row.pk, policy=ToolPolicy.ASK)
 
@@ -331,21 +225,21 @@ def test_deleting_a_server_takes_its_tools_from_personas(cast: Cast) -> None:
 
 
 def test_names_and_prefixes_are_unique_in_a_team(cast: Cast) -> None:
-    first = _store(cast, name="My Files!")
-    second = _store(cast, name="My files?")
-    korean = _store(cast, name="파일")
+    first = store(cast, name="My Files!")
+    second = store(cast, name="My files?")
+    korean = store(cast, name="파일")
 
     assert (first.prefix, second.prefix, korean.prefix) == ("my-files", "my-files-2", "tools")
     with pytest.raises(Conflict):
-        _store(cast, name="my files!")
+        store(cast, name="my files!")
 
 
 def test_a_team_has_a_limited_number_of_servers(cast: Cast) -> None:
     for number in range(MAX_SERVERS):
-        _store(cast, name=f"Server {number}")
+        store(cast, name=f"Server {number}")
 
     with pytest.raises(Conflict):
-        _store(cast, name="One more")
+        store(cast, name="One more")
 
 
 def test_a_post_that_may_not_add_a_server_inspects_none(
@@ -404,10 +298,3 @@ def test_the_pages_work_without_scripts(cast: Cast, hostile: Hostile) -> None:
     assert (server.name, server.enabled, stored_headers(server)) == ("New", False, {"X-Key": "1"})
     client.post(f"{root}/{server.pk}/delete/")
     assert not McpServer.objects.exists()
-
-
-def test_the_tools_of_a_server_belong_to_its_team(cast: Cast, good: Running) -> None:
-    server = add_server(cast, good.url)
-
-    assert Tool.objects.filter(team=cast.team, server=server).count() == 7
-    assert not Tool.objects.exclude(team=cast.team).exists()

@@ -11,9 +11,11 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from django.utils import translation
 from msgspec import UNSET, UnsetType
 
 from agents.untrusted_text import visible
+from maru.assets.words import build
 from rooms.models import CallState, Denial
 from rooms.pages.acting.argument_rows import argument_rows
 from rooms.pages.acting.step_lines import duration_words, step_lines
@@ -22,16 +24,20 @@ from rooms.protocol.call_words import words_for_scripts
 from rooms.protocol.payloads import Step
 from tests.live import ROOT
 
-ANSWERS: Final[list[int | msgspec.UnsetType]] = [msgspec.UNSET, 0, 1, 2]
+ANSWERS: Final[list[int | UnsetType]] = [UNSET, 0, 1, 2]
 
 
 def steps_of(generator: random.Random) -> list[Step]:
+    """Return steps of a clock of ours, of another server's clock, and of another tool."""
+    clocks: list[tuple[str, str, bool | UnsetType]]
+    clocks = [("clock", "Date and time", True), ("clock", "Their clock", UNSET)]
+    tools = [generator.choice([*clocks, ("tool", f"Tool {n}", UNSET)]) for n in range(8)]
     return [
         Step(
             call=UUID(int=number),
-            tool=generator.choice(["clock", "tool"]),
-            title=f"Tool {number}",
-            own=generator.random() < 0.5 or msgspec.UNSET,
+            tool=tool,
+            title=title,
+            own=own,
             answers=generator.choice(ANSWERS),
             state=generator.choice(CallState.values),
             ms=generator.choice(
@@ -40,10 +46,11 @@ def steps_of(generator: random.Random) -> list[Step]:
             result=generator.choice([None, "14 found", "timeout"]),
             denial=generator.choice(DENIALS),
         )
-        for number in range(generator.randrange(8))
+        for number, (tool, title, own) in enumerate(tools[: generator.randrange(8)])
     ]
 
 
+TITLE_OF_CLOCK: Final = {"en": "Date and time", "ko": "날짜와 시간"}
 DENIALS: Final[list[str | UnsetType]] = [UNSET, *Denial.values]
 ARGUMENTS: Final = (
     "{}",
@@ -69,9 +76,12 @@ ARGUMENTS: Final = (
 )
 
 
-def test_scripts_show_steps_and_arguments_as_the_server_does() -> None:
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_scripts_show_steps_and_arguments_as_the_server_does(language: str) -> None:
     if shutil.which("node") is None:
         pytest.skip("Node.js is not installed.")
+    words = build(f"words.{language}.js")
+    translation.activate(language)
     generator = random.Random(7)
     timelines = [(steps_of(generator), generator.random() < 0.5) for _ in range(200)]
 
@@ -79,6 +89,7 @@ def test_scripts_show_steps_and_arguments_as_the_server_does() -> None:
         ["node", str(ROOT / "tests" / "js" / "acting_results.js")],  # found on the path
         input=json.dumps(
             {
+                "words": words,
                 "layout": RULES_FOR_SCRIPTS,
                 "calls": words_for_scripts(),
                 "steps": [
@@ -102,6 +113,8 @@ def test_scripts_show_steps_and_arguments_as_the_server_does() -> None:
         for each in lines
     ]
     assert {bool(each.fold) for each in lines} == {True, False}
+    titles = {row.title for each in lines for row in each.rows}
+    assert titles >= {TITLE_OF_CLOCK[language], "Their clock", "Tool 0"}
     for text, rows in zip(ARGUMENTS, found["rows"], strict=True):
         shown = argument_rows(text)
         assert (rows["rows"], rows["is_cut"]) == ([*map(list, shown.rows)], shown.is_cut), text
