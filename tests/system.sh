@@ -1,12 +1,12 @@
 #!/bin/sh
 # Installs the Debian packages that the tests need, as root; otherwise prints what is missing.
-# chromium: the browser tests. redis-server, postgresql: the cluster tests. gettext: the translations.
+# chromium-headless-shell: the browser tests. redis-server, postgresql: the cluster tests. gettext: the translations.
 # nginx: the proxy of deploy/. promtool: the alarms of deploy/; only this program of Debian's package
 # prometheus is installed, because the package would start a server.
 set -eu
 
 missing=""
-command -v chromium >/dev/null || missing="$missing chromium"
+command -v chromium-headless-shell >/dev/null || missing="$missing chromium-headless-shell"
 command -v redis-server >/dev/null || missing="$missing redis-server"
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing="$missing nginx"

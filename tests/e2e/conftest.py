@@ -1,7 +1,5 @@
 """Fixtures: Chromium, the server, and the monitor of all pages."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +14,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from tests import chromium
 from tests.deadlines import DEADLINE
 from tests.e2e.page_monitor import PageMonitor
 from tests.e2e.server import Server
@@ -26,15 +25,6 @@ from tests.provider import Provider, running
 
 DEADLINE_MS = 1_000 * DEADLINE
 DESKTOP = {"width": 1440, "height": 900}
-# Only loopback names resolve, and Chromium makes no requests of its own.
-SWITCHES = [
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 Open = Callable[..., Page]
 
@@ -57,15 +47,9 @@ def browser_type(playwright: Playwright) -> BrowserType:
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("Chromium is not installed: Debian's package is called chromium.")
-    sandbox = [] if os.geteuid() else ["--no-sandbox"]  # the sandbox does not work for root
-    return {
-        **browser_type_launch_args,
-        "executable_path": chromium,
-        "args": [*SWITCHES, *sandbox],
-    }
+    if not chromium.is_installed():
+        pytest.skip(f"Debian's package {chromium.PACKAGE} is not installed.")
+    return {**browser_type_launch_args, **chromium.launch_options()}
 
 
 @pytest.fixture(scope="package")

@@ -4,8 +4,6 @@ Two users ask two personas, whose answers come from the stub provider.
 """
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
+from tests.chromium import launch_options
 from tests.e2e.room_page import RoomPage
 from tests.live import ROOT, Installation
 from tests.provider import Provider, running
@@ -32,21 +31,18 @@ def main() -> None:
         Installation(Path(folder), MARU_EGRESS_ALLOW=provider.address) as installation,
         sync_playwright() as playwright,
     ):
-        chromium = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=[] if os.geteuid() else ["--no-sandbox"],
-        )
-        pages, address = people_in(installation, provider, chromium)
+        browser = playwright.chromium.launch(**launch_options())
+        pages, address = people_in(installation, provider, browser)
         first, second = (RoomPage(page, address) for page in pages)
         hold_conversation(first, second)
         first.page.screenshot(path=PICTURE)
         provider.release()
-        chromium.close()
+        browser.close()
     print(f"{PICTURE.relative_to(ROOT)}: {PICTURE.stat().st_size // 1024} KiB")
 
 
 def people_in(
-    installation: Installation, provider: Provider, chromium: Browser
+    installation: Installation, provider: Provider, browser: Browser
 ) -> tuple[list[Page], str]:
     """Create the team and open a page for each of the two users; return pages and room address."""
     out = installation.folder / "scene.json"
@@ -60,7 +56,7 @@ def people_in(
     pages = []
     for session in team["sessions"]:
         # Reduced motion stops the animations in a visible state.
-        context = chromium.new_context(locale="en-GB", viewport=SIZE, reduced_motion="reduce")
+        context = browser.new_context(locale="en-GB", viewport=SIZE, reduced_motion="reduce")
         context.add_cookies([{"name": "maru_session", "value": session, "url": installation.url}])
         pages.append(context.new_page())
     return pages, f"{installation.url}/rooms/{team['room']}/"

@@ -1,6 +1,5 @@
 """The page of a room in Chromium: its loads, changes of room, a long history, four answers."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from statistics import median
@@ -11,7 +10,8 @@ from playwright.sync_api import Page, Playwright, sync_playwright
 from tests.bench.pages import streams
 from tests.bench.report.figures import Figure
 from tests.bench.resources import Resources
-from tests.e2e.conftest import DESKTOP, SWITCHES
+from tests.chromium import is_installed, launch_options
+from tests.e2e.conftest import DESKTOP
 from tests.e2e.long_room import fill
 from tests.e2e.server import Server
 from tests.live import PopulatedRoom
@@ -77,8 +77,7 @@ AGAIN: Final = """() => performance.getEntriesByType("resource")
 
 def measure(resources: Resources) -> list[Figure]:
     """Measure with an embedded server: the database and the browser share the machine."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    if not is_installed():
         return [Figure("page in Chromium", None, "", note="Chromium is not installed")]
     allowed = {"MARU_EGRESS_ALLOW": resources.provider_address}
     provider = Provider(port=int(resources.provider_address.rpartition(":")[2]))
@@ -86,7 +85,7 @@ def measure(resources: Resources) -> list[Figure]:
         resources.installation("browser", **allowed) as installation,
         Server(installation, provider) as server,
         sync_playwright() as playwright,
-        _page(playwright, chromium, WATCH) as page,
+        _page(playwright, WATCH) as page,
     ):
         rooms = _rooms(server, MESSAGES // 20 if resources.quick else MESSAGES)
         key = server.keys[rooms[0].members[0].user]
@@ -97,14 +96,14 @@ def measure(resources: Resources) -> list[Figure]:
             *_history(page, server, rooms[0], quick=resources.quick),
         ]
         page.close()
-        with _page(playwright, chromium, streams.WATCH) as reader:
+        with _page(playwright, streams.WATCH) as reader:
             return figures + streams.measure_streams(reader, server, quick=resources.quick)
 
 
 @contextmanager
-def _page(playwright: Playwright, chromium: str, watch: str) -> Iterator[Page]:
+def _page(playwright: Playwright, watch: str) -> Iterator[Page]:
     """Open a page of a new browser that runs the script `watch` before all others."""
-    browser = playwright.chromium.launch(executable_path=chromium, args=[*SWITCHES, "--no-sandbox"])
+    browser = playwright.chromium.launch(**launch_options())
     page = browser.new_page(viewport=DESKTOP)  # type: ignore[arg-type]  # a dict of this shape
     page.add_init_script(watch)
     yield page
