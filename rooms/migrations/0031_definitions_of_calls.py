@@ -18,6 +18,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='toolcall',
             name='denial',
-            field=models.CharField(blank=True, choices=[('changed', 'Changed'), ('not_allowed', 'Not Allowed'), ('no_decider', 'No Decider')], db_default='', default='', max_length=12),
+            field=models.CharField(blank=True, choices=[('changed', 'Changed'), ('not_allowed', 'Not Allowed'), ('no_decider', 'No Decider'), ('expired', 'Expired'), ('run_ended', 'Run Ended')], db_default='', default='', max_length=12),
         ),
     ]

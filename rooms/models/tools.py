@@ -34,6 +34,10 @@ class Denial(models.TextChoices):
     """The persona may not use the tool, or not any more without asking."""
     NO_DECIDER = "no_decider"
     """No person may decide on the call."""
+    EXPIRED = "expired"
+    """No person has decided in time."""
+    RUN_ENDED = "run_ended"
+    """The run has ended first."""
 
 
 OPEN_CALLS: Final = (CallState.PROPOSED, CallState.ASKED, CallState.ALLOWED, CallState.RUNNING)

@@ -248,8 +248,8 @@ class ApprovalBody(Struct, frozen=True, kw_only=True):
     """A call that waits for a decision, or the decision; it never has the arguments.
 
     `id` is that of the call, and `own` and `title` are as in its step. `asked_of` are the users who
-    may decide. `by` is null for a decision of no person, and `denial` then says why the call was
-    withdrawn, if its run goes on.
+    may decide. `by` is null for a decision of no person, and `denial` then says why the call is
+    not carried out.
     """
 
     id: UUID

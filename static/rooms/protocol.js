@@ -23,7 +23,7 @@
  * }} Message */
 
 /** Why a call was denied on which no person has decided.
- * @typedef {"changed" | "not_allowed" | "no_decider"} Denial */
+ * @typedef {"changed" | "not_allowed" | "no_decider" | "expired" | "run_ended"} Denial */
 
 /** A tool call as all members see it.
  * @typedef {{

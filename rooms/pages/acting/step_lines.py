@@ -76,6 +76,10 @@ def denial_words(denial: str | UnsetType) -> str:
         return _("not carried out: the persona may not use this tool now")
     if denial == Denial.NO_DECIDER:
         return _("denied: nobody here may decide")
+    if denial == Denial.EXPIRED:
+        return _("denied: nobody decided in time")
+    if denial == Denial.RUN_ENDED:
+        return _("not carried out: the answer has ended")
     return _("denied")
 
 

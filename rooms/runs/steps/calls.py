@@ -73,7 +73,7 @@ def decide(
 ) -> list[DurableEvent]:
     """Decide on a call that asks, for good; return the event, or nothing if it is decided already.
 
-    `denial` says why a call is withdrawn whose run goes on. The update is the claim: of two
+    `denial` says why, where no person decides. The update is the claim: of two
     deciders, only one finds the call in the state `asked`. The caller has locked the room, and
     shows the steps.
     """
@@ -121,10 +121,10 @@ def withdraw(run: Run) -> list[DurableEvent]:
     calls = list(run.calls.exclude(state__in=ENDED))
     for call in calls:
         if call.state == CallState.ASKED:
-            events += decide(call, run, "withdrawn")
+            events += decide(call, run, "withdrawn", denial=Denial.RUN_ENDED)
             continue
-        call.state = CallState.UNKNOWN if call.attempt else CallState.DENIED
-        call.save(update_fields=["state"])
+        refuse(call, Denial.RUN_ENDED)
+        call.save(update_fields=["state", "denial"])
     steps = {str(call.pk): to_builtins(step(call)) for call in calls}
     answer.steps = [steps.get(each["call"], each) for each in answer.steps]
     return events

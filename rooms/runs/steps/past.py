@@ -20,11 +20,12 @@ from rooms.runs.steps import policy
 from rooms.runs.steps.accepted_lines import as_steering
 from rooms.runs.steps.calls import refuse, show, state_name
 
-NOT_DECIDED: Final = "No person decided on it in time."
 DENIALS: Final[Mapping[str, str]] = {
     Denial.CHANGED: "The tool has changed since you called it. Read its description again.",
     Denial.NOT_ALLOWED: "You may not use this tool now.",
     Denial.NO_DECIDER: "There is no person here who may decide on it.",
+    Denial.EXPIRED: "No person decided on it in time.",
+    Denial.RUN_ENDED: "The answer ended before it was carried out.",
 }
 DENIED_WITH: Final = "The person who denied it wrote: %s"
 """Why a call was denied, for the model, behind `result_words.DENIED`; the words of the person are
@@ -126,6 +127,4 @@ def stored_result(call: ToolCall) -> ToolResult | None:
         return ToolResult(text=DENIALS[call.denial], failed=True)
     if call.state == CallState.DENIED and call.note:
         return ToolResult(text=DENIED_WITH % call.note, failed=True)
-    if call.state == CallState.DENIED and call.decided_at and call.decided_by_id is None:
-        return ToolResult(text=NOT_DECIDED, failed=True)
     return None

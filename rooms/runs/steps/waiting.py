@@ -18,7 +18,7 @@ from accounts.errors import is_outage
 from agents.engine_types import AnswerFailed, Usage
 from rooms.event_log import record
 from rooms.markup import ParsedText, parse
-from rooms.models import Question, QuestionState, Room, Run, RunState, ToolCall
+from rooms.models import Denial, Question, QuestionState, Room, Run, RunState, ToolCall
 from rooms.protocol.events import MessageUpdated, RunWaiting
 from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import leases
@@ -133,7 +133,7 @@ def _expire(call_id: UUID) -> None:
     rooms = Room.objects.locked(skip_locked=True).filter(runs__calls=call_id)
     for room in rooms:
         run, call = lock_call(room, call_id)
-        if events := decide(call, run, "expired"):
+        if events := decide(call, run, "expired", denial=Denial.EXPIRED):
             record(room, *events, show(run, [call]), *resume(run))
 
 

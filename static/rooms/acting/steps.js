@@ -58,6 +58,8 @@ function denialWords(denial) {
   if (denial === "changed") return gettext("not carried out: the tool has changed");
   if (denial === "not_allowed") return gettext("not carried out: the persona may not use this tool now");
   if (denial === "no_decider") return gettext("denied: nobody here may decide");
+  if (denial === "expired") return gettext("denied: nobody decided in time");
+  if (denial === "run_ended") return gettext("not carried out: the answer has ended");
   return gettext("denied");
 }
 

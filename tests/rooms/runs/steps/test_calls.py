@@ -14,7 +14,7 @@ from agents.tool_types import CallRequest, ToolResult
 from agents.tools import result_words
 from rooms import services
 from rooms.event_log import events_after
-from rooms.models import CallState, Message, ModelRequest, Question, Run, RunState, ToolCall
+from rooms.models import CallState, Denial, Message, ModelRequest, Question, Run, RunState, ToolCall
 from rooms.permissions import set_room_role
 from rooms.runs.leases import LeaseLost
 from rooms.runs.lifecycle import Job
@@ -304,7 +304,9 @@ def test_tool_that_the_persona_has_lost_is_denied_at_the_next_attempt(cast: Cast
     (former,) = start_again(job.run).past
 
     assert [call.state for call in former.calls] == ["denied"]
-    assert past.NOT_DECIDED not in str(former.calls)
+    assert [call.result for call in former.calls] == [
+        ToolResult(past.DENIALS[Denial.NOT_ALLOWED], failed=True)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -333,6 +335,8 @@ def test_stop_closes_the_open_calls(cast: Cast) -> None:
     services.cancel_run(user=cast.member, run_id=job.run)
 
     assert [state for _tool, state in steps(job)] == ["denied", "unknown", "denied"]
+    denials = ToolCall.objects.order_by("position").values_list("denial", flat=True)
+    assert [*denials] == ["run_ended", "", "run_ended"]
     assert kinds(cast, 3) == ["approval.decided", "message.updated", "run.cancelled"]
     with pytest.raises(LeaseLost):
         journal.begin(job, allowed.id)

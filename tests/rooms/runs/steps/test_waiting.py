@@ -12,6 +12,7 @@ from accounts.errors import Conflict
 from accounts.services import remove_team_member
 from agents.engine_types import AnswerFailed, Usage
 from agents.models import Persona
+from agents.tool_types import ToolResult
 from rooms import queries, services
 from rooms.event_log import events_after
 from rooms.models import CallState, Message, MessageStatus, Room, Run, RunState, ToolCall
@@ -152,8 +153,8 @@ def test_overdue_call_is_denied_and_the_run_goes_on(cast: Cast) -> None:
     assert (asked.row.state, asked.row.decided_by, asked.run.state) == ("denied", None, "queued")
     assert kinds(cast, 3) == ["approval.decided", "message.updated", "run.queued"]
     (call,) = start_again(asked.job.run).past[0].calls
-    assert call.result is not None
-    assert "in time" in call.result.text
+    assert call.result == ToolResult("No person decided on it in time.", failed=True)
+    assert [step["denial"] for step in asked.answer.steps or ()] == ["expired"]
 
 
 def test_overdue_call_cannot_be_decided(cast: Cast) -> None:
@@ -171,6 +172,7 @@ def test_stop_of_a_waiting_run_withdraws_the_approval_and_keeps_the_text(cast: C
 
     assert (asked.run.state, asked.row.state) == (RunState.CANCELLED, CallState.DENIED)
     assert (asked.answer.status, asked.answer.text) == ("cancelled", "Let me see.")
+    assert [step["denial"] for step in asked.answer.steps or ()] == ["run_ended"]
     assert kinds(cast, 3) == ["approval.decided", "message.updated", "run.cancelled"]
 
 
