@@ -30,11 +30,19 @@ class Finder(finders.FileSystemFinder):
         for path, storage in super().list(ignore_patterns):
             if not bundles.is_part(path):
                 yield path, storage
-        built = InMemoryStorage()
+        built = BuiltFiles()
         for bundle in bundles.names():
-            text = bundles.build(bundle, settings.STATICFILES_DIRS[0])
-            built.save(bundle, ContentFile(text.encode()))
             yield bundle, built
+
+
+class BuiltFiles(InMemoryStorage):
+    """The bundles. Each is built when it is opened first: a start of a server only lists them."""
+
+    def _open(self, name: str, mode: str = "rb") -> Any:
+        if not self.exists(name):
+            text = bundles.build(name, settings.STATICFILES_DIRS[0])
+            self.save(name, ContentFile(text.encode()))
+        return super()._open(name, mode)  # type: ignore[misc]  # the stubs lack it
 
 
 class CollectedFiles(CompressedManifestStaticFilesStorage):  # type: ignore[misc]  # has no types

@@ -46,6 +46,21 @@ def _migrated_data() -> Path:
     return once("postgresql", prepare) / DATA
 
 
+def _collected_files() -> Path:
+    """Return the folder with the static files of production: to compress them takes 16 s of CPU."""
+
+    def prepare(folder: Path) -> None:
+        settings = {
+            "MARU_DATA_DIR": str(folder),
+            "MARU_DATABASE_URL": "postgres://nobody@127.0.0.1:1/none",  # no store is needed
+            "MARU_REDIS_URL": "redis://127.0.0.1:1/0",
+            "MARU_SECRET_KEY": SECRET_KEY,
+        }
+        Installation(folder, **settings).manage("collectstatic", "--no-input", "--verbosity", "0")
+
+    return once("static", prepare) / "static"
+
+
 class Worker:
     """One `manage.py runagents` process."""
 
@@ -166,7 +181,14 @@ class Cluster:
         self._exits.close()
 
     def prepare(self) -> None:
-        """Migrate the database if necessary, as an operator does before the first start."""
+        """Migrate the database if necessary, as an operator does before the first start.
+
+        The static files are there as in an image.
+        """
+        files = Path(self.webs[0].env["MARU_DATA_DIR"]) / "static"
+        if not files.exists():
+            files.parent.mkdir(parents=True, exist_ok=True)
+            files.symlink_to(_collected_files())
         if not self.postgres.is_migrated:
             migrate(self.webs[0])
 
