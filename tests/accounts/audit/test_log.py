@@ -209,7 +209,7 @@ def overwrite(entry: AuditEntry, **values: object) -> None:
     AuditEntry.objects.filter(pk=entry.pk).update(**values)
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(6))
 def test_chain_reveals_each_changed_and_each_missing_entry(
     cast: Cast, long_log: list[AuditEntry], seed: int
 ) -> None:
