@@ -63,6 +63,22 @@ def read(files: Mapping[str, str]) -> Callable[[str], str]:
     return lambda path: files[path]
 
 
+def test_bundles_are_listed_without_building_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+
+    def build(bundle: str, _root: Path) -> str:
+        built.append(bundle)
+        return "text"
+
+    monkeypatch.setattr(bundles, "build", build)
+
+    storages = dict(Finder().list([]))
+    assert built == []
+    texts = [storages[bundles.SCRIPT].open(bundles.SCRIPT).read() for _ in range(2)]
+
+    assert (texts, built) == ([b"text", b"text"], [bundles.SCRIPT])
+
+
 def test_linked_modules_behave_as_modules() -> None:
     files = {
         "a/main.js": """
