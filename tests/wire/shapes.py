@@ -76,7 +76,7 @@ def _whole(value: Any) -> bool:
 TEXT = is_("text", lambda value: isinstance(value, str))
 SENTENCE = is_("a sentence", lambda value: isinstance(value, str) and len(value) > 3)
 BOOL = is_("a boolean", lambda value: isinstance(value, bool))
-DENIAL = one_of("changed", "not_allowed", "no_decider")
+DENIAL = one_of("changed", "not_allowed", "no_decider", "expired", "run_ended")
 OBJECT = is_("an object", lambda value: isinstance(value, dict))
 COUNT = is_("a count", lambda value: _whole(value) and value >= 0)
 POSITION = is_("a position", lambda value: _whole(value) and value >= -1)
