@@ -142,8 +142,7 @@ def outcome_of(call: ToolCall) -> str:
         return "allowed"  # also where the call was refused later
     if call.decided_by_id is not None:
         return "denied"
-    is_late = call.decided_at and call.expires_at and call.decided_at >= call.expires_at
-    return "expired" if is_late else "withdrawn"
+    return "expired" if call.denial == Denial.EXPIRED else "withdrawn"
 
 
 def may_see(user: User, room: Room, run: Run, calls: Sequence[ToolCall]) -> set[UUID]:

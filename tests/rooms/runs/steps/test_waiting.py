@@ -19,6 +19,7 @@ from rooms.models import CallState, Message, MessageStatus, Room, Run, RunState,
 from rooms.runs import claims, leases, lifecycle, queue
 from rooms.runs.leases import LeaseLost
 from rooms.runs.steps import journal, waiting
+from rooms.services.approvals import outcome_of
 from tests.rooms.acting import (
     SEND,
     Asked,
@@ -151,6 +152,7 @@ def test_overdue_call_is_denied_and_the_run_goes_on(cast: Cast) -> None:
     waiting.expire()
 
     assert (asked.row.state, asked.row.decided_by, asked.run.state) == ("denied", None, "queued")
+    assert outcome_of(asked.row) == "expired"
     assert kinds(cast, 3) == ["approval.decided", "message.updated", "run.queued"]
     (call,) = start_again(asked.job.run).past[0].calls
     assert call.result == ToolResult("No person decided on it in time.", failed=True)
@@ -165,12 +167,18 @@ def test_overdue_call_cannot_be_decided(cast: Cast) -> None:
         decide(cast, asked)
 
 
-def test_stop_of_a_waiting_run_withdraws_the_approval_and_keeps_the_text(cast: Cast) -> None:
+@pytest.mark.parametrize("is_overdue", [False, True])
+def test_stop_of_a_waiting_run_withdraws_the_approval_and_keeps_the_text(
+    cast: Cast, *, is_overdue: bool
+) -> None:
     asked = waiting_run(cast)
+    if is_overdue:
+        overdue(asked)
 
     services.cancel_run(user=cast.member, run_id=asked.job.run)
 
     assert (asked.run.state, asked.row.state) == (RunState.CANCELLED, CallState.DENIED)
+    assert outcome_of(asked.row) == "withdrawn"
     assert (asked.answer.status, asked.answer.text) == ("cancelled", "Let me see.")
     assert [step["denial"] for step in asked.answer.steps or ()] == ["run_ended"]
     assert kinds(cast, 3) == ["approval.decided", "message.updated", "run.cancelled"]
