@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs the Debian packages that the tests need, as root; otherwise prints what is missing.
-# chromium-headless-shell: the browser tests. redis-server, postgresql: the cluster tests. gettext: the translations.
-# nginx: the proxy of deploy/. promtool: the alarms of deploy/; only this program of Debian's package
-# prometheus is installed, because the package would start a server.
+# chromium-headless-shell: the browser tests. redis-server, postgresql: the cluster tests.
+# gettext: the translations. nginx: the proxy of deploy/. promtool: the alarms of deploy/; only this
+# program of Debian's package prometheus is installed, because the package would start a server.
 set -eu
 
 missing=""

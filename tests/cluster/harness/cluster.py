@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import psycopg
 
 from rooms.runs.notifications import CHANNEL
-from tests.cluster.harness import SECRET_KEY
+from tests.cluster.harness import SECRET_KEY, WITHOUT_STORES
 from tests.cluster.harness.services import Postgres, Redis
 from tests.deadlines import DEADLINE
 from tests.live import ROOT, Installation, PopulatedRoom, free_port, until
@@ -50,12 +50,7 @@ def _collected_files() -> Path:
     """Return the folder with the static files of production: to compress them takes 16 s of CPU."""
 
     def prepare(folder: Path) -> None:
-        settings = {
-            "MARU_DATA_DIR": str(folder),
-            "MARU_DATABASE_URL": "postgres://nobody@127.0.0.1:1/none",  # no store is needed
-            "MARU_REDIS_URL": "redis://127.0.0.1:1/0",
-            "MARU_SECRET_KEY": SECRET_KEY,
-        }
+        settings = {"MARU_DATA_DIR": str(folder), **WITHOUT_STORES}
         Installation(folder, **settings).manage("collectstatic", "--no-input", "--verbosity", "0")
 
     return once("static", prepare) / "static"
